@@ -1,0 +1,142 @@
+// Package subject owns every name on the mesh: subjects, streams, buckets, consumers, services, headers, and the function
+// that assigns a chat to its partition. It promises that nothing but a parsed id ever becomes a token of a subject, and
+// that subjects.md lists exactly what is here (a test holds the two together).
+package subject
+
+import (
+	"hash/fnv"
+	"strconv"
+	"strings"
+
+	"github.com/chatmesh/chatmesh/pkg/chat"
+)
+
+// Headers of the events in the log, beside those of NATS.
+const (
+	// HeaderSeq carries the seq of the event, so that a reader need not parse the body.
+	HeaderSeq = "Chat-Seq"
+	// HeaderReason says on a dead letter why it could not be handled.
+	HeaderReason = "Chat-Reason"
+	// HeaderOrigin says on a dead letter which subject and stream sequence it came from.
+	HeaderOrigin = "Chat-Origin"
+	// HeaderServiceError carries the code of a refused request to a micro service, as the NATS micro protocol has it.
+	HeaderServiceError = "Nats-Service-Error-Code"
+)
+
+// Buckets of the JetStream key-value store.
+const (
+	// Presence has a key for each person on each edge, and the lease of each edge.
+	Presence = "presence"
+	// LastSeen has the moment when a person was last online.
+	LastSeen = "lastseen"
+	// Nodes has a key for each live node of each service.
+	Nodes = "nodes"
+	// Keys has the public keys that access tokens are verified with.
+	Keys = "keys"
+	// Revoked has the sessions that ended while access tokens of theirs were still valid.
+	Revoked = "revoked"
+)
+
+// DeadLetters is the stream of what no worker could handle, with the reason; its subjects are dead.<worker>.<partition>.
+const DeadLetters = "DEADLETTERS"
+
+// Consumers of the streams; PinGroup is the priority group in which one of several workers is active.
+const (
+	FanOut    = "fanout"
+	Persister = "persister"
+	PinGroup  = "active"
+)
+
+// Service is the name of the micro service; its endpoints follow.
+const (
+	Service = "chatmesh"
+
+	SendEndpoint     = "svc.chat.send"
+	HistoryEndpoint  = "svc.chat.history"
+	StateEndpoint    = "svc.chat.state"
+	FindEndpoint     = "svc.chat.find"
+	CursorEndpoint   = "svc.chat.cursor"
+	SharesEndpoint   = "svc.user.shares"
+	PresenceEndpoint = "svc.presence.get"
+)
+
+// Endpoints lists every endpoint of Service.
+var Endpoints = []string{SendEndpoint, HistoryEndpoint, StateEndpoint, FindEndpoint, CursorEndpoint, SharesEndpoint,
+	PresenceEndpoint}
+
+// EdgeLease is the first token of the keys in Presence that are leases of edges, not of people. No user id equals it.
+const EdgeLease = "edge"
+
+// Partition returns the partition of a chat among n. n is fixed for the life of a cluster.
+func Partition(id chat.ID, n int) int {
+	h := fnv.New64a()
+	h.Write([]byte(id)) // never fails
+	return int(h.Sum64() % uint64(n))
+}
+
+// ChatStream is the stream of a partition's logs and states.
+func ChatStream(partition int) string { return "CHAT_" + strconv.Itoa(partition) }
+
+// CursorStream is the stream of a partition's read cursors.
+func CursorStream(partition int) string { return "CURSOR_" + strconv.Itoa(partition) }
+
+func partitioned(prefix string, partition int, rest string) string {
+	return prefix + strconv.Itoa(partition) + "." + rest
+}
+
+// Log is the subject of a chat's events.
+func Log(partition int, id chat.ID) string { return partitioned("chat.", partition, string(id)+".log") }
+
+// State is the subject of a chat's state, of which only the last is kept.
+func State(partition int, id chat.ID) string {
+	return partitioned("chat.", partition, string(id)+".state")
+}
+
+// LogAndState matches both subjects of a chat.
+func LogAndState(partition int, id chat.ID) string {
+	return partitioned("chat.", partition, string(id)+".*")
+}
+
+// AllOf matches every chat subject of a partition; Logs only the logs.
+func AllOf(partition int) string { return partitioned("chat.", partition, ">") }
+
+// Logs matches the logs of all chats of a partition.
+func Logs(partition int) string { return partitioned("chat.", partition, "*.log") }
+
+// Cursor is the subject of the read cursor of a person in a chat.
+func Cursor(partition int, id chat.ID, user chat.UserID) string {
+	return partitioned("cursor.", partition, string(id)+"."+string(user))
+}
+
+// Cursors matches every cursor of a partition.
+func Cursors(partition int) string { return partitioned("cursor.", partition, ">") }
+
+// User is the subject of everything that the devices of a person receive.
+func User(user chat.UserID) string { return "user." + string(user) }
+
+// UserOf is the person of a User subject.
+func UserOf(subj string) chat.UserID { return chat.UserID(strings.TrimPrefix(subj, "user.")) }
+
+// PresenceOf is the subject of a person's changes between online and offline.
+func PresenceOf(user chat.UserID) string { return "presence." + string(user) }
+
+// PresentOf is the person of a PresenceOf subject.
+func PresentOf(subj string) chat.UserID { return chat.UserID(strings.TrimPrefix(subj, "presence.")) }
+
+// Dead is the subject of the dead letters of a worker in a partition.
+func Dead(worker string, partition int) string { return "dead." + worker + "." + strconv.Itoa(partition) }
+
+// PresenceKey is the key of a person on an edge; LeaseKey the key of an edge's lease; NodeKey that of a node.
+func PresenceKey(user chat.UserID, edge string) string { return string(user) + "." + edge }
+
+// LeaseKey is the key of the lease of an edge in Presence.
+func LeaseKey(edge string) string { return EdgeLease + "." + edge }
+
+// NodeKey is the key of a node in Nodes.
+func NodeKey(service, node string) string { return service + "." + node }
+
+// KV is the subject behind a key of a bucket.
+func KV(bucket, key string) string { return "$KV." + bucket + "." + key }
+
+// KVStream is the stream behind a bucket.
+func KVStream(bucket string) string { return "KV_" + bucket }
