@@ -36,11 +36,11 @@ type User struct {
 
 // Session is one log-in of a person. Only a digest of its refresh token is kept.
 type Session struct {
-	User    chat.UserID `json:"user"`
-	ID      string      `json:"id"`
-	Refresh [32]byte    `json:"refresh"`
-	CreatedAt chat.Time `json:"created_at"`
-	ExpiresAt chat.Time `json:"expires_at"`
+	User      chat.UserID `json:"user"`
+	ID        string      `json:"id"`
+	Refresh   [32]byte    `json:"refresh"`
+	CreatedAt chat.Time   `json:"created_at"`
+	ExpiresAt chat.Time   `json:"expires_at"`
 }
 
 // Accounts keeps people and their sessions. All of it is linearizable.
@@ -69,6 +69,8 @@ type Entry struct {
 	Event chat.Event
 	// Body is the event as it was appended, byte for byte. It is kept and returned as it is.
 	Body []byte
+	// Stream is the sequence of the event in its partition's stream.
+	Stream uint64
 }
 
 // Cursor says how far a person has read a chat: up to and including Seq, which is the Nth message or lies behind it.
@@ -124,8 +126,9 @@ type Record struct {
 	// Seq and N are those of the last event in the store. There may be holes below it only while a Write is being retried.
 	Seq chat.Seq
 	N   uint64
-	// At is the time of the last event.
-	At chat.Time
+	// At is the time of the last event, Stream its sequence in the partition's stream: the log's tail begins behind it.
+	At     chat.Time
+	Stream uint64
 	// State is nil as long as none was written.
 	State *chat.State
 }

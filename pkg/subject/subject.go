@@ -124,7 +124,9 @@ func PresenceOf(user chat.UserID) string { return "presence." + string(user) }
 func PresentOf(subj string) chat.UserID { return chat.UserID(strings.TrimPrefix(subj, "presence.")) }
 
 // Dead is the subject of the dead letters of a worker in a partition.
-func Dead(worker string, partition int) string { return "dead." + worker + "." + strconv.Itoa(partition) }
+func Dead(worker string, partition int) string {
+	return "dead." + worker + "." + strconv.Itoa(partition)
+}
 
 // PresenceKey is the key of a person on an edge; LeaseKey the key of an edge's lease; NodeKey that of a node.
 func PresenceKey(user chat.UserID, edge string) string { return string(user) + "." + edge }

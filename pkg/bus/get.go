@@ -1,0 +1,164 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+func jitter(d time.Duration) time.Duration { return rand.N(d + 1) }
+
+// Msg is a stored message.
+type Msg = jetstream.RawStreamMsg
+
+// LastFor returns the last message of each subject (wildcards allowed, at most 1,024 subjects in all), in stream order.
+// No message at all is no error.
+func (b *Bus) LastFor(ctx context.Context, stream string, subjects ...string) ([]*Msg, error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	seq, err := jetstreamext.GetLastMsgsFor(ctx, b.js, stream, subjects)
+	return collect(seq, err, "last of "+stream)
+}
+
+// LastUpTo returns the last message of a subject that is not behind stream sequence upTo. It fails with ErrNotFound.
+func (b *Bus) LastUpTo(ctx context.Context, stream, subj string, upTo uint64) (*Msg, error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	seq, err := jetstreamext.GetLastMsgsFor(ctx, b.js, stream, []string{subj}, jetstreamext.GetLastMsgsUpToSeq(upTo))
+	msgs, err := collect(seq, err, "last of "+stream)
+	if err == nil && len(msgs) == 0 {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	return msgs[0], nil
+}
+
+// From returns up to limit messages of a subject, ascending, from stream sequence from on; maxBytes bounds their size,
+// zero is no bound. None is no error.
+func (b *Bus) From(ctx context.Context, stream, subj string, from uint64, limit, maxBytes int) ([]*Msg, error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	opts := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSeq(max(from, 1)), jetstreamext.GetBatchSubject(subj)}
+	if maxBytes > 0 {
+		opts = append(opts, jetstreamext.GetBatchMaxBytes(maxBytes))
+	}
+	seq, err := jetstreamext.GetBatch(ctx, b.js, stream, limit, opts...)
+	return collect(seq, err, "batch of "+stream)
+}
+
+func collect(seq func(func(*Msg, error) bool), err error, op string) ([]*Msg, error) {
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrDown, op, err)
+	}
+	var out []*Msg
+	for m, err := range seq {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrDown, op, err)
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+// At returns the message at a stream sequence. It fails with ErrNotFound.
+func (b *Bus) At(ctx context.Context, stream string, seq uint64) (*Msg, error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	s, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return nil, fmt.Errorf("%w: stream %s: %w", ErrDown, stream, err)
+	}
+	m, err := s.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: get from %s: %w", ErrDown, stream, err)
+	}
+	return m, nil
+}
+
+// Ack is the broker's answer to a publish that it has stored.
+type Ack struct {
+	// Sequence of the (last) message in the stream.
+	Sequence uint64
+	// Duplicate says that a message with the id was there already, at Sequence.
+	Duplicate bool
+}
+
+// Refusal is the broker's answer to a publish that it has not stored.
+type Refusal struct {
+	// Code is JetStream's error code.
+	Code int
+	Text string
+}
+
+// Error returns the code and what the broker says of it.
+func (r *Refusal) Error() string { return fmt.Sprintf("bus: refused (%d): %s", r.Code, r.Text) }
+
+// PublishAll publishes messages to their streams at the same time, each on its own. The answers stand in the order
+// of the messages.
+func (b *Bus) PublishAll(ctx context.Context, msgs []*nats.Msg) ([]Ack, []error) {
+	acks, errs := make([]Ack, len(msgs)), make([]error, len(msgs))
+	futures := make([]jetstream.PubAckFuture, len(msgs))
+	for i, m := range msgs {
+		futures[i], errs[i] = b.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
+	}
+	for i, f := range futures {
+		if errs[i] != nil {
+			errs[i] = refusal(errs[i])
+			continue
+		}
+		select {
+		case a := <-f.Ok():
+			acks[i] = Ack{Sequence: a.Sequence, Duplicate: a.Duplicate}
+		case err := <-f.Err():
+			errs[i] = refusal(err)
+		case <-ctx.Done():
+			errs[i] = fmt.Errorf("%w: %w", ErrDown, ctx.Err())
+		}
+	}
+	return acks, errs
+}
+
+// Publish publishes one message to its stream and waits for the broker's answer.
+func (b *Bus) Publish(ctx context.Context, m *nats.Msg) (Ack, error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	a, err := b.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return Ack{}, refusal(err)
+	}
+	return Ack{Sequence: a.Sequence, Duplicate: a.Duplicate}, nil
+}
+
+// PublishAtomic publishes messages to one stream so that all are stored or none, with one sync. They stand directly behind
+// each other; the answer has the sequence of the last.
+func (b *Bus) PublishAtomic(ctx context.Context, msgs []*nats.Msg) (Ack, error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	a, err := jetstreamext.PublishMsgBatch(ctx, b.js, msgs, jetstreamext.BatchFlowControl{AckFirst: false})
+	if err != nil {
+		return Ack{}, refusal(err)
+	}
+	return Ack{Sequence: a.Sequence}, nil
+}
+
+func refusal(err error) error {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return &Refusal{Code: int(api.ErrorCode), Text: api.Description}
+	}
+	return fmt.Errorf("%w: publish: %w", ErrDown, err)
+}

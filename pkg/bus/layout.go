@@ -1,0 +1,177 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/chatmesh/chatmesh/pkg/subject"
+)
+
+// Layout is what the mesh needs of the broker: streams, buckets and consumers.
+type Layout struct {
+	// Partitions is how many streams the chats are spread over. It never changes once streams exist.
+	Partitions int
+	// Replicas of each stream and bucket: 1 or 3.
+	Replicas int
+	// Retention is how long the log keeps an event. It must be far longer than any outage of the store.
+	Retention time.Duration
+	// PresenceTTL is the age at which a person's key on an edge expires if nobody removes it: a backstop of minutes.
+	PresenceTTL time.Duration
+	// TokenTTL is how long an access token lives, and so how long an ended session must be remembered.
+	TokenTTL time.Duration
+}
+
+// duplicates is the window in which the broker itself recognizes a message id. It lives in the broker's memory; beyond it
+// the store answers.
+const duplicates = 2 * time.Minute
+
+// markerTTL is how long an expired key leaves a marker in a bucket, so that watchers learn of it.
+const markerTTL = time.Minute
+
+const partitionsKey = "chatmesh-partitions"
+
+// ErrLayout says that what is there differs from the layout in a way that would lose data.
+var ErrLayout = errors.New("bus: the broker's streams do not fit")
+
+// Ensure creates what is missing and updates what may be changed. It fails with ErrLayout rather than lose data.
+func (b *Bus) Ensure(ctx context.Context, l Layout) error {
+	if err := b.checkPartitions(ctx, l.Partitions); err != nil {
+		return err
+	}
+	for p := range l.Partitions {
+		for _, cfg := range []jetstream.StreamConfig{l.chatStream(p), l.cursorStream(p)} {
+			if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
+				return fmt.Errorf("bus: stream %s: %w", cfg.Name, err)
+			}
+			for _, name := range []string{subject.FanOut, subject.Persister} {
+				if err := b.ensureConsumer(ctx, cfg, p, name); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if _, err := b.js.CreateOrUpdateStream(ctx, l.deadLetters()); err != nil {
+		return fmt.Errorf("bus: stream %s: %w", subject.DeadLetters, err)
+	}
+	for _, cfg := range l.buckets() {
+		if _, err := b.js.CreateOrUpdateKeyValue(ctx, cfg); err != nil {
+			return fmt.Errorf("bus: bucket %s: %w", cfg.Bucket, err)
+		}
+	}
+	return nil
+}
+
+// checkPartitions refuses another number of partitions than that with which the streams were made: chats would be looked
+// for where they are not.
+func (b *Bus) checkPartitions(ctx context.Context, want int) error {
+	s, err := b.js.Stream(ctx, subject.ChatStream(0))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("bus: stream %s: %w", subject.ChatStream(0), err)
+	}
+	if have := s.CachedInfo().Config.Metadata[partitionsKey]; have != strconv.Itoa(want) {
+		return fmt.Errorf("%w: they were made for %s partitions, the setting says %d (--partitions)", ErrLayout, have, want)
+	}
+	return nil
+}
+
+func (l Layout) metadata() map[string]string {
+	return map[string]string{partitionsKey: strconv.Itoa(l.Partitions)}
+}
+
+func (l Layout) chatStream(p int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:               subject.ChatStream(p),
+		Description:        "every event of the chats of partition " + strconv.Itoa(p) + ", and their states",
+		Subjects:           []string{subject.AllOf(p)},
+		Retention:          jetstream.LimitsPolicy,
+		Storage:            jetstream.FileStorage,
+		Replicas:           l.Replicas,
+		MaxAge:             l.Retention,
+		Discard:            jetstream.DiscardNew, // refuse rather than drop what may not be in the store yet
+		Duplicates:         min(duplicates, l.Retention),
+		AllowDirect:        true,
+		AllowRollup:        true,
+		AllowAtomicPublish: true,
+		DenyDelete:         false, // a deleted text is erased from the stream
+		Metadata:           l.metadata(),
+	}
+}
+
+func (l Layout) cursorStream(p int) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              subject.CursorStream(p),
+		Description:       "how far each person has read the chats of partition " + strconv.Itoa(p),
+		Subjects:          []string{subject.Cursors(p)},
+		Retention:         jetstream.LimitsPolicy,
+		Storage:           jetstream.FileStorage,
+		Replicas:          l.Replicas,
+		MaxAge:            l.Retention,
+		MaxMsgsPerSubject: 1,
+		Discard:           jetstream.DiscardOld,
+		AllowDirect:       true,
+		Metadata:          l.metadata(),
+	}
+}
+
+func (l Layout) deadLetters() jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        subject.DeadLetters,
+		Description: "what no worker could handle, with the reason",
+		Subjects:    []string{"dead.>"},
+		Storage:     jetstream.FileStorage,
+		Replicas:    l.Replicas,
+		AllowDirect: true,
+	}
+}
+
+func (l Layout) buckets() []jetstream.KeyValueConfig {
+	kv := func(name, what string, ttl, marker time.Duration) jetstream.KeyValueConfig {
+		return jetstream.KeyValueConfig{Bucket: name, Description: what, History: 1, TTL: ttl, LimitMarkerTTL: marker,
+			Storage: jetstream.FileStorage, Replicas: l.Replicas}
+	}
+	return []jetstream.KeyValueConfig{
+		kv(subject.Presence, "who is on which edge, and the edges' leases", l.PresenceTTL, markerTTL),
+		kv(subject.LastSeen, "when a person was last online", 0, 0),
+		kv(subject.Nodes, "live nodes of each service", 0, markerTTL),
+		kv(subject.Keys, "public keys of access tokens", 0, 0),
+		kv(subject.Revoked, "sessions that ended while their tokens were valid", l.TokenTTL+time.Minute, 0),
+	}
+}
+
+// Pull settings of the workers' consumers.
+const (
+	// MaxPending is how many events a worker holds unacknowledged at most.
+	MaxPending = 2000
+	ackWait    = 30 * time.Second
+	// pinTTL is how long the active worker may be silent before another takes over.
+	pinTTL = 4 * time.Second
+)
+
+func (b *Bus) ensureConsumer(ctx context.Context, stream jetstream.StreamConfig, partition int, name string) error {
+	cfg := jetstream.ConsumerConfig{
+		Durable:        name,
+		DeliverPolicy:  jetstream.DeliverAllPolicy,
+		AckPolicy:      jetstream.AckExplicitPolicy,
+		AckWait:        ackWait,
+		MaxDeliver:     -1, // nothing is given up silently: what is poison becomes a dead letter
+		MaxAckPending:  MaxPending,
+		PriorityPolicy: jetstream.PriorityPolicyPinned,
+		PriorityGroups: []string{subject.PinGroup},
+		PinnedTTL:      pinTTL,
+	}
+	if name == subject.FanOut && stream.Name == subject.ChatStream(partition) {
+		cfg.FilterSubject = subject.Logs(partition)
+	}
+	if _, err := b.js.CreateOrUpdateConsumer(ctx, stream.Name, cfg); err != nil {
+		return fmt.Errorf("bus: consumer %s of %s: %w", name, stream.Name, err)
+	}
+	return nil
+}

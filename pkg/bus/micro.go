@@ -1,0 +1,133 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
+)
+
+// Handler answers a request to an endpoint. The answer is encoded as JSON, or sent as it is if it is []byte; an error
+// becomes the error headers of NATS micro with its code.
+type Handler func(ctx context.Context, request []byte) (any, error)
+
+// Endpoint is one subject of the micro service.
+type Endpoint struct {
+	Subject string
+	// Doc is one sentence for `nats micro info`.
+	Doc    string
+	Handle Handler
+	// Parallel is how many requests are handled at once; zero is 64. Further ones wait in the subscription, which is bounded.
+	Parallel int
+}
+
+// handlerTimeout bounds the work for one request.
+const handlerTimeout = 10 * time.Second
+
+// Serve answers the endpoints of the micro service until ctx ends, and then finishes what it has begun.
+func (b *Bus) Serve(ctx context.Context, version string, endpoints []Endpoint, observe func(endpoint string, code chat.Code, took time.Duration)) error {
+	svc, err := micro.AddService(b.nc, micro.Config{
+		Name: subject.Service, Version: version,
+		Description: "chat on an event mesh: send, read history, ask for state and presence",
+	})
+	if err != nil {
+		return fmt.Errorf("bus: micro service: %w", err)
+	}
+	for _, e := range endpoints {
+		name := strings.ReplaceAll(strings.TrimPrefix(e.Subject, "svc."), ".", "-")
+		handle, release := b.parallel(ctx, e, observe)
+		defer release()
+		if err := svc.AddEndpoint(name, handle, micro.WithEndpointSubject(e.Subject),
+			micro.WithEndpointMetadata(map[string]string{"description": e.Doc})); err != nil {
+			return fmt.Errorf("bus: endpoint %s: %w", e.Subject, err)
+		}
+	}
+	<-ctx.Done()
+	if err := svc.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+		return fmt.Errorf("bus: stop micro service: %w", err)
+	}
+	return nil
+}
+
+// parallel lets up to e.Parallel requests run beside each other; release waits for those that run.
+func (b *Bus) parallel(ctx context.Context, e Endpoint, observe func(string, chat.Code, time.Duration)) (micro.Handler, func()) {
+	n := e.Parallel
+	if n == 0 {
+		n = 64
+	}
+	slots := make(chan struct{}, n)
+	work := context.WithoutCancel(ctx)
+	handle := micro.HandlerFunc(func(r micro.Request) {
+		slots <- struct{}{}
+		go func() {
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(work, handlerTimeout)
+			defer cancel()
+			start := time.Now()
+			code := b.answer(ctx, e, r)
+			if observe != nil {
+				observe(e.Subject, code, time.Since(start))
+			}
+		}()
+	})
+	release := func() {
+		for range n {
+			slots <- struct{}{}
+		}
+	}
+	return handle, release
+}
+
+func (b *Bus) answer(ctx context.Context, e Endpoint, r micro.Request) chat.Code {
+	v, err := e.Handle(ctx, r.Data())
+	if err != nil {
+		refused := chat.AsError(err)
+		if refused.Code == chat.Internal {
+			b.log.Error("request failed", "endpoint", e.Subject, "error", err)
+		}
+		_ = r.Error(string(refused.Code), refused.Message, wire.Encode(wire.Refuse(nil, refused)))
+		return refused.Code
+	}
+	body, ok := v.([]byte)
+	if !ok {
+		body = wire.Encode(v)
+	}
+	if err := r.Respond(body); err != nil {
+		b.log.Warn("answer not sent", "endpoint", e.Subject, "error", err)
+	}
+	return ""
+}
+
+// Call asks an endpoint and reads its answer into out (nil to ignore it). It fails with the chat.Error of the service, or
+// with ErrDown where no node answers in time.
+func (b *Bus) Call(ctx context.Context, endpoint string, in, out any) error {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	m, err := b.nc.RequestWithContext(ctx, endpoint, wire.Encode(in))
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrDown, endpoint, err)
+	}
+	if m.Header.Get(subject.HeaderServiceError) != "" {
+		var e wire.Error
+		if err := json.Unmarshal(m.Data, &e); err != nil || e.Code == "" {
+			return chat.Errorf(chat.Internal, "something went wrong on our side")
+		}
+		return &chat.Error{Code: e.Code, Message: e.Message, RetryAfter: time.Duration(e.RetryAfterMS) * time.Millisecond}
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(m.Data, out); err != nil {
+		return fmt.Errorf("bus: answer of %s: %w", endpoint, err)
+	}
+	return nil
+}

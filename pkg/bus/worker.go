@@ -1,0 +1,193 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/chatmesh/chatmesh/pkg/subject"
+)
+
+// Delivery is an event on its way to a worker.
+type Delivery struct {
+	jetstream.Msg
+	// Stream is the sequence in the stream, Redelivered how often it was delivered before.
+	Stream      uint64
+	Redelivered uint64
+	// Pending is how many more messages the stream has for this consumer.
+	Pending uint64
+}
+
+// Worker takes what a consumer has for it, in batches.
+type Worker struct {
+	Stream, Consumer string
+	// Batch is how many deliveries Handle gets at most; zero is 500.
+	Batch int
+	// Handle does the work. Only when it returns nil are the deliveries acknowledged; otherwise the same batch is handled again
+	// after a pause, for as long as it takes. It decides itself about what can never be handled (see DeadLetter).
+	Handle func(ctx context.Context, batch []Delivery) error
+	// OnState, if set, is told of each failure and, with nil, of each success after one.
+	OnState func(err error)
+}
+
+// Work runs a worker until ctx ends. Of all workers of the same consumer one is active at a time (it is pinned); the others
+// wait and one of them takes over within seconds when it falls silent. When the broker goes away, it waits for it.
+func (b *Bus) Work(ctx context.Context, w Worker) error {
+	if w.Batch == 0 {
+		w.Batch = 500
+	}
+	if w.OnState == nil {
+		w.OnState = func(error) {}
+	}
+	for n := 0; ; n++ {
+		started := time.Now()
+		err := b.work(ctx, w)
+		if ctx.Err() != nil {
+			return nil
+		}
+		w.OnState(err)
+		b.log.Warn("worker starts again", "stream", w.Stream, "consumer", w.Consumer, "error", err)
+		if time.Since(started) > time.Minute {
+			n = 0
+		}
+		if Sleep(ctx, Backoff(n)) != nil {
+			return nil
+		}
+	}
+}
+
+// Expiry of a pull must lie well under pinTTL: a pull is what keeps the worker pinned.
+const (
+	pullExpiry    = 1500 * time.Millisecond
+	pullHeartbeat = 500 * time.Millisecond
+)
+
+func (b *Bus) work(ctx context.Context, w Worker) error {
+	setup, cancel := within(ctx, requestTimeout)
+	cons, err := b.js.Consumer(setup, w.Stream, w.Consumer)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
+	}
+	// The buffer holds all that can be unacknowledged, so that the callback blocks on redeliveries only; the broker then
+	// stops sending.
+	in := make(chan Delivery, MaxPending)
+	failed := make(chan error, 1)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	cc, err := cons.Consume(func(m jetstream.Msg) {
+		d := Delivery{Msg: m}
+		if meta, err := m.Metadata(); err == nil {
+			d.Stream, d.Redelivered, d.Pending = meta.Sequence.Stream, meta.NumDelivered-1, meta.NumPending
+		}
+		select {
+		case in <- d:
+		case <-ctx.Done():
+		}
+	}, jetstream.PullMaxMessages(MaxPending/2), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat),
+		jetstream.PullPriorityGroup(subject.PinGroup),
+		jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+			// Missing heartbeats and a changed pin pass by themselves. What ends the consumption must not end it silently.
+			if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrBadRequest) ||
+				errors.Is(err, jetstream.ErrConnectionClosed) || errors.Is(err, jetstream.ErrConsumerNotFound) {
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+		}))
+	if err != nil {
+		return fmt.Errorf("%w: consume %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
+	}
+	defer func() {
+		stop()
+		cc.Stop()
+		<-cc.Closed()
+	}()
+	batch := make([]Delivery, 0, w.Batch)
+	for {
+		batch = batch[:0]
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-failed:
+			return err
+		case <-cc.Closed():
+			return errors.New("bus: consumption ended")
+		case d := <-in:
+			batch = append(batch, d)
+		}
+	more:
+		for len(batch) < w.Batch {
+			select {
+			case d := <-in:
+				batch = append(batch, d)
+			default:
+				break more
+			}
+		}
+		if err := b.handle(ctx, w, batch); err != nil {
+			return err
+		}
+	}
+}
+
+// handle repeats a batch until it is done or ctx ends, and acknowledges it.
+func (b *Bus) handle(ctx context.Context, w Worker, batch []Delivery) error {
+	failed := false
+	for n := 0; ; n++ {
+		err := w.Handle(ctx, batch)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		failed = true
+		w.OnState(err)
+		if n == 0 {
+			b.log.Warn("worker waits", "stream", w.Stream, "consumer", w.Consumer, "error", err)
+		}
+		if err := Sleep(ctx, Backoff(n)); err != nil {
+			return err
+		}
+		for _, d := range batch { // not again to somebody else meanwhile
+			_ = d.InProgress()
+		}
+	}
+	if failed {
+		w.OnState(nil)
+		b.log.Info("worker goes on", "stream", w.Stream, "consumer", w.Consumer)
+	}
+	last := len(batch) - 1
+	for _, d := range batch[:last] {
+		if err := d.Ack(); err != nil {
+			return fmt.Errorf("%w: ack: %w", ErrDown, err)
+		}
+	}
+	// The broker takes the acks of a connection in order: when the last is confirmed, all are.
+	ackCtx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if err := batch[last].DoubleAck(ackCtx); err != nil {
+		return fmt.Errorf("%w: ack: %w", ErrDown, err)
+	}
+	return nil
+}
+
+// DeadLetter puts a delivery that can never be handled aside, with the reason. The reason must not contain user text.
+func (b *Bus) DeadLetter(ctx context.Context, worker string, partition int, d Delivery, reason string) error {
+	m := newMsg(subject.Dead(worker, partition), d.Data())
+	for k, v := range d.Headers() {
+		if k == subject.HeaderSeq {
+			m.Header[k] = v
+		}
+	}
+	m.Header.Set(subject.HeaderReason, reason)
+	m.Header.Set(subject.HeaderOrigin, fmt.Sprintf("%s %d", d.Subject(), d.Stream))
+	m.Header.Set(jetstream.MsgIDHeader, fmt.Sprintf("%s %s %d", worker, d.Subject(), d.Stream))
+	_, err := b.Publish(ctx, m)
+	return err
+}

@@ -1,0 +1,111 @@
+// Package wire owns the JSON that crosses the borders of chatmesh: events as they are stored and delivered, the frames
+// of the WebSocket, the bodies of the micro service. It promises that an event is encoded once, by whoever appends it,
+// and that text comes back code point for code point: nothing is escaped for HTML.
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/chatmesh/chatmesh/pkg/chat"
+)
+
+// Encode returns v as JSON without HTML escaping and without a trailing newline. It panics where v cannot be encoded:
+// only this project's own types come here.
+func Encode(v any) []byte {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		panic(fmt.Sprintf("wire: encode %T: %v", v, err))
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
+}
+
+// DecodeEvent reads an event and checks that it is one: a type that is known, a chat, a seq.
+func DecodeEvent(body []byte) (chat.Event, error) {
+	var e chat.Event
+	if err := json.Unmarshal(body, &e); err != nil {
+		return e, fmt.Errorf("wire: event: %w", err)
+	}
+	if _, err := chat.ParseID(string(e.Chat)); err != nil || e.Seq == 0 {
+		return e, fmt.Errorf("wire: event without a chat or a seq")
+	}
+	switch {
+	case e.Type == chat.Message && e.Sender != "" && e.ClientID != "" && e.SentAt != nil:
+	case e.Type == chat.Changed && e.Change != "" && e.At != nil:
+	default:
+		return e, fmt.Errorf("wire: event of an unknown or incomplete type")
+	}
+	return e, nil
+}
+
+// Head is what an edge needs to know of a frame on a user's subject before it passes the bytes on.
+type Head struct {
+	Type string
+	Chat chat.ID
+	Seq  chat.Seq
+}
+
+// Peek reads type, chat and seq of a frame. Frames made here begin with them, so that it looks at a few dozen bytes; any
+// other order of the keys is read as well, slower.
+func Peek(body []byte) (Head, error) {
+	if h, ok := peekFast(body); ok {
+		return h, nil
+	}
+	var h struct {
+		Type string   `json:"type"`
+		Chat chat.ID  `json:"chat"`
+		Seq  chat.Seq `json:"seq"`
+	}
+	if err := json.Unmarshal(body, &h); err != nil {
+		return Head{}, fmt.Errorf("wire: frame: %w", err)
+	}
+	return Head{Type: h.Type, Chat: h.Chat, Seq: h.Seq}, nil
+}
+
+// peekFast reads `{"type":"T","chat":"C","seq":N,` and nothing else.
+func peekFast(b []byte) (Head, bool) {
+	var h Head
+	b, ok := bytes.CutPrefix(b, []byte(`{"type":"`))
+	if !ok {
+		return h, false
+	}
+	typ, b, ok := plainString(b)
+	if !ok {
+		return h, false
+	}
+	b, ok = bytes.CutPrefix(b, []byte(`,"chat":"`))
+	if !ok {
+		return h, false
+	}
+	id, b, ok := plainString(b)
+	if !ok {
+		return h, false
+	}
+	b, ok = bytes.CutPrefix(b, []byte(`,"seq":`))
+	if !ok {
+		return h, false
+	}
+	var n uint64
+	for i, c := range b {
+		if c < '0' || c > '9' || i > 18 {
+			if i == 0 || i > 18 || c != ',' && c != '}' {
+				return h, false
+			}
+			return Head{Type: string(typ), Chat: chat.ID(id), Seq: chat.Seq(n)}, true
+		}
+		n = n*10 + uint64(c-'0')
+	}
+	return h, false
+}
+
+// plainString returns what stands before the next quote, and what stands behind it, if it has no escape.
+func plainString(b []byte) (s, rest []byte, ok bool) {
+	i := bytes.IndexByte(b, '"')
+	if i < 0 || i > chat.MaxID || bytes.IndexByte(b[:i], '\\') >= 0 {
+		return nil, nil, false
+	}
+	return b[:i], b[i+1:], true
+}
