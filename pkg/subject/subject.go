@@ -97,6 +97,14 @@ func LogAndState(partition int, id chat.ID) string {
 	return partitioned("chat.", partition, string(id)+".*")
 }
 
+// ChatOf is the chat of a Log or State subject, or of a Cursor subject.
+func ChatOf(subj string) chat.ID {
+	_, rest, _ := strings.Cut(subj, ".")
+	_, rest, _ = strings.Cut(rest, ".")
+	id, _, _ := strings.Cut(rest, ".")
+	return chat.ID(id)
+}
+
 // AllOf matches every chat subject of a partition; Logs only the logs.
 func AllOf(partition int) string { return partitioned("chat.", partition, ">") }
 

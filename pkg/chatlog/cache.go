@@ -1,0 +1,232 @@
+package chatlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
+)
+
+// entry is a chat as this process knows it: right at some moment, never ahead of the log.
+type entry struct {
+	mu   sync.Mutex // guards the following fields
+	snap Snapshot
+	// stateAt is when the state was written to the broker.
+	stateAt time.Time
+}
+
+func (e *entry) get() (Snapshot, time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.snap, e.stateAt
+}
+
+// forward replaces what is known if it is newer.
+func (e *entry) forward(s Snapshot, stateAt time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s.Head.Seq >= e.snap.Head.Seq {
+		e.snap = s
+		if stateAt.After(e.stateAt) {
+			e.stateAt = stateAt
+		}
+	}
+}
+
+// remember puts a snapshot into the cache. A chat that does not exist is not remembered: strangers could fill the cache.
+func (l *Log) remember(id chat.ID, s Snapshot, stateAt time.Time) {
+	if !s.State.Exists() {
+		return
+	}
+	if e, ok := l.cache.Get(id); ok {
+		e.forward(s, stateAt)
+		return
+	}
+	if evicted := l.cache.Add(id, &entry{snap: s, stateAt: stateAt}); evicted {
+		l.m.evicted.Inc()
+	}
+}
+
+// known returns the chat from the cache, or else from the broker; fresh tells which.
+func (l *Log) known(ctx context.Context, id chat.ID) (s Snapshot, fresh bool, err error) {
+	if e, ok := l.cache.Get(id); ok {
+		l.m.hits.Inc()
+		s, _ := e.get()
+		return s, false, nil
+	}
+	l.m.misses.Inc()
+	s, err = l.refresh(ctx, id)
+	return s, true, err
+}
+
+// Known returns a chat as this process knows it, which may be some events old; a chat it does not know is read from the
+// broker, or from Older. The state of a chat that does not exist is the zero state.
+func (l *Log) Known(ctx context.Context, id chat.ID) (Snapshot, error) {
+	s, _, err := l.known(ctx, id)
+	return s, err
+}
+
+// Snapshot returns the newest head and state of a chat. It fails with NotFound or Unavailable.
+func (l *Log) Snapshot(ctx context.Context, id chat.ID) (Snapshot, error) {
+	s, err := l.refresh(ctx, id)
+	if err != nil {
+		return Snapshot{}, l.unavailable(err)
+	}
+	if !s.State.Exists() {
+		return Snapshot{}, chat.Errorf(chat.NotFound, "no such chat")
+	}
+	return s, nil
+}
+
+// refresh reads head and state together from the broker, and from Older what has aged out of it.
+func (l *Log) refresh(ctx context.Context, id chat.ID) (Snapshot, error) {
+	p := l.Partition(id)
+	msgs, err := l.bus.LastFor(ctx, subject.ChatStream(p), subject.LogAndState(p, id))
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return l.assemble(ctx, id, msgs)
+}
+
+// assemble makes a snapshot of the last messages of a chat's subjects.
+func (l *Log) assemble(ctx context.Context, id chat.ID, msgs []*bus.Msg) (Snapshot, error) {
+	var s Snapshot
+	var stateAt time.Time
+	for _, m := range msgs {
+		if strings.HasSuffix(m.Subject, ".state") {
+			st, err := decodeState(m)
+			if err != nil {
+				return s, err
+			}
+			s.State, stateAt = st, m.Time
+			continue
+		}
+		e, err := wire.DecodeEvent(m.Data)
+		if err != nil {
+			return s, fmt.Errorf("chatlog: head of partition %d at %d: %w", l.Partition(id), m.Sequence, err)
+		}
+		s.Head = Head{Seq: e.Seq, N: e.N, At: e.Time(), Stream: m.Sequence, Body: m.Data}
+	}
+	if s.State == nil || s.Head.Seq == 0 {
+		r, err := l.older.Record(ctx, id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return s, err
+		}
+		if s.State == nil {
+			s.State = r.State
+		}
+		if s.State == nil {
+			s.State = &chat.State{}
+		}
+		if s.Head.Seq == 0 {
+			// The expectation for the next append is that the subject is empty.
+			s.Head = Head{Seq: r.Seq, N: r.N, At: r.At}
+		}
+	}
+	if s.Head.Seq < s.State.Seq {
+		return s, fmt.Errorf("chatlog: state %d is ahead of head %d in partition %d", s.State.Seq, s.Head.Seq, l.Partition(id))
+	}
+	l.remember(id, s, stateAt)
+	return s, nil
+}
+
+// Bounds of Snapshots: how many chats one direct get asks for (two subjects each; the broker matches 1,024), and how many
+// old chats are asked for at once.
+const (
+	snapshotsPerGet = 256
+	olderAtOnce     = 16
+)
+
+// Snapshots returns the newest head and state of many chats; those that do not exist are left out.
+func (l *Log) Snapshots(ctx context.Context, ids []chat.ID) (map[chat.ID]Snapshot, error) {
+	byPart := make(map[int][]chat.ID)
+	for _, id := range ids {
+		p := l.Partition(id)
+		byPart[p] = append(byPart[p], id)
+	}
+	out := make(map[chat.ID]Snapshot, len(ids))
+	var mu sync.Mutex // guards out
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(olderAtOnce)
+	for p, ids := range byPart {
+		for len(ids) > 0 {
+			some := ids[:min(len(ids), snapshotsPerGet)]
+			ids = ids[len(some):]
+			subjects := make([]string, len(some))
+			for i, id := range some {
+				subjects[i] = subject.LogAndState(p, id)
+			}
+			msgs, err := l.bus.LastFor(ctx, subject.ChatStream(p), subjects...)
+			if err != nil {
+				return nil, l.unavailable(err)
+			}
+			byChat := make(map[chat.ID][]*bus.Msg, len(some))
+			for _, m := range msgs {
+				id := subject.ChatOf(m.Subject)
+				byChat[id] = append(byChat[id], m)
+			}
+			for _, id := range some {
+				g.Go(func() error {
+					s, err := l.assemble(ctx, id, byChat[id])
+					if err != nil {
+						return err
+					}
+					if s.State.Exists() {
+						mu.Lock()
+						out[id] = s
+						mu.Unlock()
+					}
+					return nil
+				})
+			}
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return nil, l.unavailable(err)
+	}
+	return out, nil
+}
+
+// Observe tells the log of an event that flows past, so that what it knows of the chat stays fresh at no cost. stream is the
+// event's sequence in its partition's stream. It returns the chat after the event, and whether it is known.
+func (l *Log) Observe(id chat.ID, typ chat.EventType, seq chat.Seq, stream uint64, body []byte) (Snapshot, bool) {
+	e, ok := l.cache.Peek(id)
+	if !ok {
+		return Snapshot{}, false
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case seq <= e.snap.Head.Seq:
+		return e.snap, true
+	case seq > e.snap.Head.Seq+1:
+		l.cache.Remove(id) // something was missed
+		return Snapshot{}, false
+	}
+	next := Snapshot{Head: Head{Seq: seq, N: e.snap.Head.N, At: chat.Now(), Stream: stream}, State: e.snap.State}
+	if typ == chat.Message {
+		next.Head.N++
+	} else {
+		ev, err := wire.DecodeEvent(body)
+		if err == nil {
+			next.State, err = e.snap.State.Apply(&ev)
+		}
+		if err != nil {
+			l.cache.Remove(id)
+			return Snapshot{}, false
+		}
+		next.Head.N, e.stateAt = ev.N, time.Now()
+	}
+	e.snap = next
+	return next, true
+}

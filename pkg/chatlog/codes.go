@@ -1,0 +1,29 @@
+package chatlog
+
+// What JetStream's refusals of an append mean here. In every case the caller re-reads the log behind the event it expected to
+// be the last, looks for its own message id, and either answers with the seq at which it stands or tries again with the new
+// head; a timeout is treated the same. No refusal is taken as proof.
+//
+//	10071  another event came first (the answer has the sequence that the subject has)      R1, R3
+//	10164  the same, from a batch or from an append still in flight                         R1 batches, R3
+//	10158  a message with the same id is in flight                                          R3
+//	10163  the last sequence of the subject is not known yet, after a change of leader      R3
+//	10201  a message id in an atomic batch is a duplicate: the whole batch is refused       R1, R3
+//	10210  too many batches in flight                                                       R1, R3
+//	10077  the stream has reached a limit: nothing can be written until there is room       R1, R3
+const (
+	codeWrongLast        = 10071
+	codeWrongLastPending = 10164
+	codeIDInFlight       = 10158
+	codeLastNotReady     = 10163
+	codeDuplicateInBatch = 10201
+)
+
+// isConflict tells whether a refused batch can go out again without the chats that refused it.
+func isConflict(code int) bool {
+	switch code {
+	case codeWrongLast, codeWrongLastPending, codeIDInFlight, codeLastNotReady, codeDuplicateInBatch:
+		return true
+	}
+	return false
+}

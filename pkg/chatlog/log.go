@@ -1,0 +1,282 @@
+package chatlog
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
+)
+
+// Config is what a Log needs.
+type Config struct {
+	Bus        *bus.Bus
+	Partitions int
+	Older      Older
+	// Retention is how long the broker keeps an event: a state that nears that age is written again with the next event.
+	Retention time.Duration
+	// CacheChats is how many chats are remembered; zero is 20,000 (about 1 KB each, 10 KB for a group of 100). The one used
+	// longest ago is forgotten first and costs one direct get when it is used again.
+	CacheChats int
+	// Single turns group commit off: every append is a publish of its own. For comparison in benchmarks.
+	Single  bool
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Log is every chat's log, as seen from one process. It may be used by many goroutines.
+type Log struct {
+	bus       *bus.Bus
+	parts     int
+	older     Older
+	retention time.Duration
+	log       *slog.Logger
+	cache     *lru.Cache[chat.ID, *entry]
+	commits   []*committer
+	m         *metrics
+}
+
+// defaultCache is how many chats are remembered unless Config says otherwise.
+const defaultCache = 20_000
+
+// New returns a log. Nothing can be appended before Run.
+func New(c Config) (*Log, error) {
+	if c.Bus == nil || c.Older == nil || c.Logger == nil || c.Partitions < 1 || c.Retention <= 0 {
+		return nil, errors.New("chatlog: bus, older, logger, partitions and retention are required")
+	}
+	if c.CacheChats == 0 {
+		c.CacheChats = defaultCache
+	}
+	cache, err := lru.New[chat.ID, *entry](c.CacheChats)
+	if err != nil {
+		return nil, fmt.Errorf("chatlog: cache: %w", err)
+	}
+	l := &Log{bus: c.Bus, parts: c.Partitions, older: c.Older, retention: c.Retention, log: c.Logger, cache: cache,
+		m: newMetrics(c.Metrics)}
+	for p := range c.Partitions {
+		l.commits = append(l.commits, newCommitter(l, p, c.Single))
+	}
+	return l, nil
+}
+
+// Run appends what is given to Append until ctx ends; then it refuses what waits and returns.
+func (l *Log) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, c := range l.commits {
+		wg.Go(func() { c.run(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// Partition of a chat.
+func (l *Log) Partition(id chat.ID) int { return subject.Partition(id, l.parts) }
+
+// messageID is the id under which the broker recognizes a message sent twice. The chat is part of it, because the id is
+// looked up across the whole stream.
+func messageID(id chat.ID, sender chat.UserID, client chat.ClientID) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n%s\n%s", id, sender, client)
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
+}
+
+// maxAttempts bounds how often one append tries again after others came first.
+const maxAttempts = 100
+
+// Append decides cmd on the state at exactly the chat's last event and appends what it decides. It returns once that is
+// durable. It fails with the refusal of cmd, or with Unavailable: then it is not known whether the command stands, and
+// a message may be sent again with the same client id until it is known.
+func (l *Log) Append(ctx context.Context, id chat.ID, cmd chat.Command) (Receipt, error) {
+	it := &item{ctx: ctx, id: id, cmd: cmd, at: chat.Now()}
+	send, isSend := cmd.(chat.Send)
+	if isSend {
+		it.key, it.size = messageID(id, send.Sender, send.ClientID), len(send.Text)
+		// The broker knows the ids of the last minutes; what is older the store and the tail know.
+		found, err := l.older.Find(ctx, id, send.Sender, send.ClientID)
+		switch {
+		case err == nil:
+			if err := l.mayAsk(ctx, id, send.Sender); err != nil {
+				return Receipt{}, err
+			}
+			l.m.duplicates.Inc()
+			return Receipt{Chat: id, Seq: found.Seq, SentAt: found.SentAt, Duplicate: true}, nil
+		case !errors.Is(err, store.ErrNotFound):
+			return Receipt{}, l.unavailable(err)
+		}
+	} else {
+		it.key = randomID()
+	}
+	for attempt := 0; attempt < maxAttempts; attempt++ {
+		snap, fresh, err := l.known(ctx, id)
+		if err != nil {
+			return Receipt{}, l.unavailable(err)
+		}
+		it.snap, it.done = snap, make(chan outcome, 1)
+		out := l.commits[l.Partition(id)].submit(it)
+		switch {
+		case out.err == nil && out.duplicateAt > 0:
+			return l.duplicate(ctx, it, out.duplicateAt)
+		case out.err == nil:
+			return out.receipt, nil
+		case isRefusal(out.err):
+			// Believed only where it was decided on the newest state.
+			if fresh && out.base.Seq == snap.Head.Seq {
+				return Receipt{}, out.err
+			}
+			now, err := l.refresh(ctx, id)
+			if err != nil {
+				return Receipt{}, l.unavailable(err)
+			}
+			if now.Head.Seq == out.base.Seq {
+				return Receipt{}, out.err
+			}
+		case errors.Is(out.err, errFull):
+			return Receipt{}, chat.Retry(chat.Unavailable, time.Second, "too much is waiting to be written")
+		case errors.Is(out.err, errDoubt):
+			l.m.conflicts.Inc()
+			r, stands, err := l.resolve(ctx, it, snap.Head)
+			if stands {
+				return r, nil
+			}
+			if err != nil {
+				l.log.Debug("append in doubt", "partition", l.Partition(id), "error", err)
+			}
+			if bus.Sleep(ctx, conflictPause(attempt, err != nil)) != nil {
+				return Receipt{}, Unavailable("the log does not answer")
+			}
+		default:
+			return Receipt{}, l.unavailable(out.err)
+		}
+	}
+	return Receipt{}, Unavailable("too many others write to this chat")
+}
+
+// conflictPause is short where somebody else came first, and longer where the broker did not answer.
+func conflictPause(attempt int, away bool) time.Duration {
+	if away {
+		return bus.Backoff(attempt)
+	}
+	return bus.Backoff(min(attempt, 4)) / 50
+}
+
+// mayAsk keeps from a stranger, and from a removed member, whether a message of theirs stands in a chat.
+func (l *Log) mayAsk(ctx context.Context, id chat.ID, user chat.UserID) error {
+	_, err := l.Membership(ctx, id, user)
+	return err
+}
+
+// Membership returns the state of a chat if the person is a member of it now. It fails with NotFound. A refusal is
+// checked against the broker; a consent may be as old as what has flowed past.
+func (l *Log) Membership(ctx context.Context, id chat.ID, user chat.UserID) (*chat.State, error) {
+	snap, fresh, err := l.known(ctx, id)
+	if err != nil {
+		return nil, l.unavailable(err)
+	}
+	if _, ok := snap.State.Member(user); !ok && !fresh {
+		if snap, err = l.refresh(ctx, id); err != nil {
+			return nil, l.unavailable(err)
+		}
+	}
+	if _, ok := snap.State.Member(user); !ok {
+		return nil, chat.Errorf(chat.NotFound, "no such chat")
+	}
+	return snap.State, nil
+}
+
+// duplicate returns the receipt of the message that the broker says is there already.
+func (l *Log) duplicate(ctx context.Context, it *item, stream uint64) (Receipt, error) {
+	m, err := l.bus.At(ctx, subject.ChatStream(l.Partition(it.id)), stream)
+	if err != nil {
+		return Receipt{}, l.unavailable(err)
+	}
+	return l.receiptOf(it, m)
+}
+
+func (l *Log) receiptOf(it *item, m *bus.Msg) (Receipt, error) {
+	e, err := wire.DecodeEvent(m.Data)
+	if err != nil {
+		return Receipt{}, err
+	}
+	r := Receipt{Chat: it.id, Seq: e.Seq, SentAt: e.Time()}
+	// The time is taken once for all attempts of a call: the same time is this call's own message.
+	if r.Duplicate = !e.Time().Equal(it.at.Time); r.Duplicate {
+		l.m.duplicates.Inc()
+	}
+	return r, nil
+}
+
+// resolve finds out whether an append whose outcome is in doubt stands: it reads the log behind the event that was the last
+// one when the append was tried. If it does not stand, it never will: the sequence that it expected has passed, or the
+// next attempt expects the same one and only one of both can land.
+func (l *Log) resolve(ctx context.Context, it *item, since Head) (Receipt, bool, error) {
+	now, err := l.refresh(ctx, it.id)
+	if err != nil || now.Head.Seq <= since.Seq {
+		return Receipt{}, false, err
+	}
+	p := l.Partition(it.id)
+	from := since.Stream + 1
+	for {
+		msgs, err := l.bus.From(ctx, subject.ChatStream(p), subject.Log(p, it.id), from, 200, 0)
+		if err != nil {
+			return Receipt{}, false, err
+		}
+		for _, m := range msgs {
+			if m.Header.Get(jetstream.MsgIDHeader) == it.key {
+				r, err := l.receiptOf(it, m)
+				r.State = now.State
+				return r, err == nil, err
+			}
+			from = m.Sequence + 1
+		}
+		if len(msgs) < 200 {
+			return Receipt{}, false, nil
+		}
+	}
+}
+
+func isRefusal(err error) bool {
+	var refused *chat.Error
+	return errors.As(err, &refused)
+}
+
+// unavailable turns what failed below into the refusal that clients get.
+func (l *Log) unavailable(err error) error {
+	if isRefusal(err) {
+		return err
+	}
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		l.log.Warn("log cannot be used", "error", err)
+	}
+	return Unavailable("the log cannot be used at the moment")
+}
+
+func seqOf(m *bus.Msg) (chat.Seq, error) {
+	n, err := strconv.ParseUint(m.Header.Get(subject.HeaderSeq), 10, 64)
+	if err != nil || n == 0 {
+		return 0, fmt.Errorf("chatlog: %s at %d has no %s", m.Subject, m.Sequence, subject.HeaderSeq)
+	}
+	return chat.Seq(n), nil
+}
+
+func decodeState(m *bus.Msg) (*chat.State, error) {
+	var s chat.State
+	if err := json.Unmarshal(m.Data, &s); err != nil {
+		return nil, fmt.Errorf("chatlog: state: %w", err)
+	}
+	return &s, nil
+}

@@ -1,0 +1,73 @@
+package chatlog
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
+)
+
+// Remote is Older for services without a store: it asks the api's micro endpoints.
+type Remote struct {
+	Bus *bus.Bus
+}
+
+// notFound turns the refusal of the api into the error of the store.
+func notFound(err error) error {
+	if chat.Is(err, chat.NotFound) {
+		return fmt.Errorf("chatlog: api: %w", store.ErrNotFound)
+	}
+	return err
+}
+
+// Record asks for what the store knows of a chat.
+func (r Remote) Record(ctx context.Context, id chat.ID) (store.Record, error) {
+	var a struct {
+		Seq    chat.Seq    `json:"seq"`
+		N      uint64      `json:"n"`
+		At     chat.Time   `json:"at"`
+		Stream uint64      `json:"stream"`
+		State  *chat.State `json:"state"`
+	}
+	err := r.Bus.Call(ctx, subject.StateEndpoint, map[string]any{"chat": id}, &a)
+	return store.Record{Seq: a.Seq, N: a.N, At: a.At, Stream: a.Stream, State: a.State}, notFound(err)
+}
+
+// Find asks where a message stands.
+func (r Remote) Find(ctx context.Context, id chat.ID, sender chat.UserID, client chat.ClientID) (store.Found, error) {
+	var a struct {
+		Seq    chat.Seq  `json:"seq"`
+		SentAt chat.Time `json:"sent_at"`
+	}
+	err := r.Bus.Call(ctx, subject.FindEndpoint, map[string]any{"chat": id, "sender": sender, "client_id": client}, &a)
+	return store.Found{Seq: a.Seq, SentAt: a.SentAt}, notFound(err)
+}
+
+// Cursor asks how far a person has read.
+func (r Remote) Cursor(ctx context.Context, id chat.ID, user chat.UserID) (store.Cursor, error) {
+	var a struct {
+		Seq chat.Seq `json:"seq"`
+		N   uint64   `json:"n"`
+	}
+	err := r.Bus.Call(ctx, subject.CursorEndpoint, map[string]any{"chat": id, "user": user}, &a)
+	return store.Cursor{Chat: id, User: user, Seq: a.Seq, N: a.N}, err
+}
+
+// Page asks for a part of the history.
+func (r Remote) Page(ctx context.Context, id chat.ID, g store.Range) (Page, error) {
+	var a wire.Page
+	err := r.Bus.Call(ctx, subject.HistoryEndpoint, map[string]any{"chat": id, "after": g.After, "before": g.Before,
+		"forward": g.Forward, "limit": g.Limit, "max_bytes": g.MaxBytes}, &a)
+	if err != nil {
+		return Page{}, err
+	}
+	p := Page{From: a.FromSeq, To: a.ToSeq, More: a.HasMore, Items: make([]store.Item, 0, len(a.Messages))}
+	for i, body := range a.Messages {
+		p.Items = append(p.Items, store.Item{Seq: a.FromSeq + chat.Seq(i), Body: body})
+	}
+	return p, nil
+}
