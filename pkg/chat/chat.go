@@ -92,19 +92,19 @@ func ParseRole(s string) (Role, error) {
 	return "", Errorf(BadRequest, "role is one of owner, admin, member")
 }
 
-// timeLayout is RFC 3339 in UTC with exactly three digits of milliseconds.
-const timeLayout = "2006-01-02T15:04:05.000Z"
+// timeLayout is RFC 3339 in UTC with exactly six digits of microseconds.
+const timeLayout = "2006-01-02T15:04:05.000000Z"
 
-// Time is a moment in UTC, in JSON RFC 3339 with milliseconds.
+// Time is a moment in UTC, in JSON RFC 3339 with microseconds.
 type Time struct{ time.Time }
 
-// Now is the present moment, cut to milliseconds so that it survives its encoding unchanged.
+// Now is the present moment, cut to microseconds so that it survives its encoding unchanged.
 func Now() Time { return TimeOf(time.Now()) }
 
-// TimeOf is t in UTC, cut to milliseconds.
-func TimeOf(t time.Time) Time { return Time{t.UTC().Truncate(time.Millisecond)} }
+// TimeOf is t in UTC, cut to microseconds.
+func TimeOf(t time.Time) Time { return Time{t.UTC().Truncate(time.Microsecond)} }
 
-// MarshalJSON writes the time with three digits of milliseconds.
+// MarshalJSON writes the time with six digits of microseconds.
 func (t Time) MarshalJSON() ([]byte, error) {
 	b := make([]byte, 0, len(timeLayout)+2)
 	b = append(b, '"')

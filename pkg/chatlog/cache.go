@@ -104,7 +104,7 @@ func (l *Log) assemble(ctx context.Context, id chat.ID, msgs []*bus.Msg) (Snapsh
 	var stateAt time.Time
 	for _, m := range msgs {
 		if strings.HasSuffix(m.Subject, ".state") {
-			st, err := decodeState(m)
+			st, err := wire.DecodeState(m.Data)
 			if err != nil {
 				return s, err
 			}
@@ -209,7 +209,7 @@ func (l *Log) Observe(id chat.ID, typ chat.EventType, seq chat.Seq, stream uint6
 	switch {
 	case seq <= e.snap.Head.Seq:
 		return e.snap, true
-	case seq > e.snap.Head.Seq+1:
+	case seq > e.snap.Head.Seq+1 || stream == 0:
 		l.cache.Remove(id) // something was missed
 		return Snapshot{}, false
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -271,12 +270,4 @@ func seqOf(m *bus.Msg) (chat.Seq, error) {
 		return 0, fmt.Errorf("chatlog: %s at %d has no %s", m.Subject, m.Sequence, subject.HeaderSeq)
 	}
 	return chat.Seq(n), nil
-}
-
-func decodeState(m *bus.Msg) (*chat.State, error) {
-	var s chat.State
-	if err := json.Unmarshal(m.Data, &s); err != nil {
-		return nil, fmt.Errorf("chatlog: state: %w", err)
-	}
-	return &s, nil
 }

@@ -107,9 +107,6 @@ func (l *Log) locate(ctx context.Context, id chat.ID, seq chat.Seq, head Head) (
 		}
 		if s < seq {
 			lo, loSeq = mid, s
-			if m.Sequence > lo {
-				lo = m.Sequence
-			}
 			continue
 		}
 		hi, hiSeq = m.Sequence, s
@@ -119,7 +116,7 @@ func (l *Log) locate(ctx context.Context, id chat.ID, seq chat.Seq, head Head) (
 // Page returns events of a chat from the log's tail where it reaches back far enough, otherwise from Older, ascending and without
 // holes. A message that was acked before the call is in it.
 func (l *Log) Page(ctx context.Context, id chat.ID, r store.Range) (Page, error) {
-	if (r.After > 0 || r.Forward) && r.Before == 0 {
+	if r.After > 0 || r.Forward {
 		page, err := l.tail(ctx, id, r)
 		if err == nil || !errors.Is(err, errAged) {
 			return page, err
@@ -137,6 +134,9 @@ func (l *Log) tail(ctx context.Context, id chat.ID, r store.Range) (Page, error)
 	head, _, err := l.known(ctx, id)
 	if err != nil {
 		return Page{}, l.unavailable(err)
+	}
+	if r.Before > 0 && r.After+1 >= r.Before {
+		return Page{}, nil
 	}
 	if r.After >= head.Head.Seq { // perhaps only what this node knows
 		if head, err = l.refresh(ctx, id); err != nil {
@@ -160,7 +160,14 @@ func (l *Log) tail(ctx context.Context, id chat.ID, r store.Range) (Page, error)
 	if len(items) == 0 || items[0].Seq != r.After+1 {
 		return Page{}, errAged // it has aged out meanwhile
 	}
-	return pageOf(items, r.Limit, head.Head.Seq), nil
+	end := head.Head.Seq
+	if r.Before > 0 {
+		end = min(end, r.Before-1)
+	}
+	for len(items) > 0 && items[len(items)-1].Seq > end && r.Before > 0 {
+		items = items[:len(items)-1]
+	}
+	return pageOf(items, r.Limit, end), nil
 }
 
 // pageOf makes a forward page of items, of which there may be one more than wanted; head is the last event known.

@@ -15,6 +15,8 @@ import (
 const (
 	// HeaderSeq carries the seq of the event, so that a reader need not parse the body.
 	HeaderSeq = "Chat-Seq"
+	// HeaderStream carries, on a person's subject, the sequence of the event in its partition's stream.
+	HeaderStream = "Chat-Stream"
 	// HeaderReason says on a dead letter why it could not be handled.
 	HeaderReason = "Chat-Reason"
 	// HeaderOrigin says on a dead letter which subject and stream sequence it came from.

@@ -109,3 +109,15 @@ func plainString(b []byte) (s, rest []byte, ok bool) {
 	}
 	return b[:i], b[i+1:], true
 }
+
+// DecodeState reads the state of a chat as the broker keeps it.
+func DecodeState(body []byte) (*chat.State, error) {
+	var s chat.State
+	if err := json.Unmarshal(body, &s); err != nil {
+		return nil, fmt.Errorf("wire: state: %w", err)
+	}
+	if _, err := chat.ParseID(string(s.Chat)); err != nil || s.Seq == 0 {
+		return nil, fmt.Errorf("wire: state without a chat or a seq")
+	}
+	return &s, nil
+}

@@ -1,0 +1,246 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+)
+
+// SendRequest asks subject.SendEndpoint to send a message for Sender, who must be a member. SendAnswer says where it stands.
+type SendRequest struct {
+	Chat     string `json:"chat"`
+	Sender   string `json:"sender"`
+	ClientID string `json:"client_id"`
+	Text     string `json:"text"`
+}
+
+// SendAnswer says where a message stands; Duplicate that it stood there before.
+type SendAnswer = sent
+
+// HistoryRequest asks subject.HistoryEndpoint for a page of history, which is answered with a wire.Page. With User it is
+// refused unless that person is a member. Limit is chat.MaxPage at most, and 50 if it is zero.
+type HistoryRequest struct {
+	Chat     string   `json:"chat"`
+	User     string   `json:"user"`
+	After    chat.Seq `json:"after"`
+	Before   chat.Seq `json:"before"`
+	Forward  bool     `json:"forward"`
+	Limit    int      `json:"limit"`
+	MaxBytes int      `json:"max_bytes"`
+}
+
+// StateRequest asks subject.StateEndpoint for what the store has of a chat.
+type StateRequest struct {
+	Chat string `json:"chat"`
+}
+
+// StateAnswer is a store.Record.
+type StateAnswer struct {
+	Seq    chat.Seq    `json:"seq"`
+	N      uint64      `json:"n"`
+	At     chat.Time   `json:"at"`
+	Stream uint64      `json:"stream"`
+	State  *chat.State `json:"state"`
+}
+
+// FindRequest asks subject.FindEndpoint where a message stands that was sent before.
+type FindRequest struct {
+	Chat     string `json:"chat"`
+	Sender   string `json:"sender"`
+	ClientID string `json:"client_id"`
+}
+
+// FindAnswer is a store.Found.
+type FindAnswer struct {
+	Seq    chat.Seq  `json:"seq"`
+	SentAt chat.Time `json:"sent_at"`
+}
+
+// CursorRequest asks subject.CursorEndpoint how far a person has read a chat, as the store has it.
+type CursorRequest struct {
+	Chat string `json:"chat"`
+	User string `json:"user"`
+}
+
+// CursorAnswer is the position of a cursor; zeroes where there is none.
+type CursorAnswer struct {
+	Seq chat.Seq `json:"seq"`
+	N   uint64   `json:"n"`
+}
+
+// SharesRequest asks subject.SharesEndpoint which of Others, at most 1,000, share a chat with User.
+type SharesRequest struct {
+	User   string   `json:"user"`
+	Others []string `json:"others"`
+}
+
+// SharesAnswer lists those who do.
+type SharesAnswer struct {
+	Users []chat.UserID `json:"users"`
+}
+
+// maxOthers is how many people one SharesRequest asks for.
+const maxOthers = 1000
+
+// endpoints lists what this service answers over NATS.
+func (s *Server) endpoints() []bus.Endpoint {
+	return []bus.Endpoint{
+		{Subject: subject.SendEndpoint, Handle: endpoint(s, s.microSend),
+			Doc: "append a message: {chat, sender, client_id, text} to {chat, seq, sent_at, duplicate?}"},
+		{Subject: subject.HistoryEndpoint, Handle: endpoint(s, s.microHistory),
+			Doc: "a page of a chat's events: {chat, user?, after?, before?, forward?, limit?, max_bytes?} to {messages, has_more, from_seq, to_seq}"},
+		{Subject: subject.StateEndpoint, Handle: endpoint(s, s.microState),
+			Doc: "what the store has of a chat: {chat} to {seq, n, at, stream, state}"},
+		{Subject: subject.FindEndpoint, Handle: endpoint(s, s.microFind),
+			Doc: "where a message stands: {chat, sender, client_id} to {seq, sent_at}"},
+		{Subject: subject.CursorEndpoint, Handle: endpoint(s, s.microCursor),
+			Doc: "how far the store knows a person to have read: {chat, user} to {seq, n}"},
+		{Subject: subject.SharesEndpoint, Handle: endpoint(s, s.microShares),
+			Doc: "who of others is in a chat with a person: {user, others} to {users}"},
+	}
+}
+
+// endpoint reads the request, turns errors into refusals, and a panic into an internal error.
+func endpoint[Q any](s *Server, handle func(context.Context, Q) (any, error)) bus.Handler {
+	return func(ctx context.Context, request []byte) (out any, err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				out, err = nil, s.panicked("micro", v)
+			}
+		}()
+		var q Q
+		if err := decodeObject(request, &q); err != nil {
+			return nil, err
+		}
+		out, err = handle(ctx, q)
+		return out, refusal(err)
+	}
+}
+
+func (s *Server) microSend(ctx context.Context, q SendRequest) (any, error) {
+	id, err := chat.ParseID(q.Chat)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := chat.ParseUserID(q.Sender)
+	if err != nil {
+		return nil, err
+	}
+	client, err := chat.ParseClientID(q.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	if err := chat.CheckText(q.Text); err != nil {
+		return nil, err
+	}
+	r, err := s.log.Append(ctx, id, chat.Send{Sender: sender, ClientID: client, Text: q.Text})
+	if err != nil {
+		return nil, underChat(err)
+	}
+	return SendAnswer{Chat: id, Seq: r.Seq, SentAt: r.SentAt, Duplicate: r.Duplicate}, nil
+}
+
+// room is what the broker's largest message has room for besides a page's bodies.
+const room = 64 << 10
+
+func (s *Server) microHistory(ctx context.Context, q HistoryRequest) (any, error) {
+	id, err := chat.ParseID(q.Chat)
+	if err != nil {
+		return nil, err
+	}
+	if q.Limit < 0 || q.MaxBytes < 0 {
+		return nil, chat.Errorf(chat.BadRequest, "limit and max_bytes are not negative")
+	}
+	if q.User != "" {
+		user, err := chat.ParseUserID(q.User)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.member(ctx, id, user); err != nil {
+			return nil, err
+		}
+	}
+	r := store.Range{After: q.After, Before: q.Before, Forward: q.Forward, Limit: defaultPage,
+		MaxBytes: max(int(s.bus.Conn().MaxPayload())-room, 1)}
+	if q.Limit > 0 {
+		r.Limit = min(q.Limit, chat.MaxPage)
+	}
+	if q.MaxBytes > 0 {
+		r.MaxBytes = min(q.MaxBytes, r.MaxBytes)
+	}
+	page, err := s.log.Page(ctx, id, r)
+	if err != nil {
+		return nil, underChat(err)
+	}
+	if len(page.Items) == 0 && q.User == "" { // of a chat that there is?
+		if _, err := s.log.Snapshot(ctx, id); err != nil {
+			return nil, underChat(err)
+		}
+	}
+	return page.Frame(), nil
+}
+
+func (s *Server) microState(ctx context.Context, q StateRequest) (any, error) {
+	id, err := chat.ParseID(q.Chat)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.store.Record(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, errNoChat
+	}
+	return StateAnswer{Seq: r.Seq, N: r.N, At: r.At, Stream: r.Stream, State: r.State}, s.stored(err)
+}
+
+func (s *Server) microFind(ctx context.Context, q FindRequest) (any, error) {
+	id, err := chat.ParseID(q.Chat)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := chat.ParseUserID(q.Sender)
+	if err != nil {
+		return nil, err
+	}
+	client, err := chat.ParseClientID(q.ClientID)
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.older.Find(ctx, id, sender, client)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, chat.Errorf(chat.NotFound, "no such message")
+	}
+	return FindAnswer{Seq: f.Seq, SentAt: f.SentAt}, err
+}
+
+func (s *Server) microCursor(ctx context.Context, q CursorRequest) (any, error) {
+	id, err := chat.ParseID(q.Chat)
+	if err != nil {
+		return nil, err
+	}
+	user, err := chat.ParseUserID(q.User)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.store.Cursor(ctx, id, user)
+	return CursorAnswer{Seq: c.Seq, N: c.N}, s.stored(err)
+}
+
+func (s *Server) microShares(ctx context.Context, q SharesRequest) (any, error) {
+	user, err := chat.ParseUserID(q.User)
+	if err != nil {
+		return nil, err
+	}
+	if len(q.Others) > maxOthers {
+		return nil, chat.Errorf(chat.BadRequest, "others are at most %d", maxOthers)
+	}
+	others, err := parseUsers(q.Others)
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.shares(ctx, user, others)
+	return SharesAnswer{Users: found}, err
+}

@@ -1,0 +1,226 @@
+package edge
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
+)
+
+// frame is something for the devices of a person; seq is zero where it is no event.
+type frame struct {
+	chat chat.ID
+	seq  chat.Seq
+	data []byte
+}
+
+// person is somebody who is connected here, with one device or several. It puts the events of each chat in order: once for
+// all devices.
+type person struct {
+	s   *Server
+	id  chat.UserID
+	sub *nats.Subscription
+
+	mu    sync.Mutex // guards the following fields; locked before conn.mu
+	conns []*conn
+	// last is the last seq of each chat that was handed to the devices. A chat that is not in it starts with the next event.
+	last map[chat.ID]chat.Seq
+	// holes are chats of which something is missing; what came later waits in them.
+	holes map[chat.ID][]frame
+}
+
+// Bounds of a person.
+const (
+	// chatsRemembered is how many chats' last seq is kept; beyond it all are forgotten, and holes go unseen until each chat's
+	// next event.
+	chatsRemembered = 4096
+	// framesInHole is how many events wait for a hole to be filled; with more the devices are told to sync.
+	framesInHole = 1000
+	// connsPerPerson bounds the devices of a person on one edge; beyond it the oldest goes.
+	connsPerPerson = 64
+)
+
+func (p *person) add(c *conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.conns) >= connsPerPerson {
+		p.conns[0].finish(wire.CloseSlow, "too many connections of one person")
+	}
+	p.conns = append(p.conns, c)
+}
+
+// remove tells whether c was the last connection.
+func (p *person) remove(c *conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = slices.DeleteFunc(p.conns, func(x *conn) bool { return x == c })
+	return len(p.conns) == 0
+}
+
+// receive takes a frame from the person's subject.
+func (p *person) receive(m *nats.Msg) {
+	h, err := wire.Peek(m.Data)
+	if err != nil {
+		p.s.c.Logger.Error("frame on a person's subject is not one", "error", err)
+		return
+	}
+	typ := chat.EventType(h.Type)
+	if typ != chat.Message && typ != chat.Changed {
+		p.mu.Lock()
+		p.hand(frame{data: m.Data})
+		p.mu.Unlock()
+		return
+	}
+	stream, _ := strconv.ParseUint(m.Header.Get(subject.HeaderStream), 10, 64)
+	p.s.c.Log.Observe(h.Chat, typ, h.Seq, stream, m.Data)
+	p.event(frame{chat: h.Chat, seq: h.Seq, data: m.Data})
+	if typ == chat.Changed {
+		p.s.watchers.recheck(p, h.Chat, m.Data)
+	}
+}
+
+// event hands an event to the devices if it is the next one of its chat, drops it if it was handed out before, and otherwise
+// keeps it until the hole before it is filled.
+func (p *person) event(f frame) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if waiting, hole := p.holes[f.chat]; hole {
+		if len(waiting) < framesInHole {
+			p.holes[f.chat] = append(waiting, f)
+		} // else: the repair sees that it stops short, and reads on
+		return
+	}
+	last, known := p.last[f.chat]
+	switch {
+	case known && f.seq <= last:
+		return
+	case known && f.seq > last+1:
+		if p.holes == nil {
+			p.holes = map[chat.ID][]frame{}
+		}
+		p.holes[f.chat] = []frame{f}
+		p.s.wg.Add(1)
+		go p.repair(f.chat, last)
+		return
+	}
+	p.hand(f)
+}
+
+// hand gives a frame to every device. mu is held.
+func (p *person) hand(f frame) {
+	if f.seq > 0 {
+		if p.last == nil || len(p.last) >= chatsRemembered {
+			p.last = map[chat.ID]chat.Seq{}
+		}
+		p.last[f.chat] = f.seq
+	}
+	for _, c := range p.conns {
+		c.hand(f)
+	}
+	p.s.m.delivered.Add(float64(len(p.conns)))
+}
+
+// hand gives a live frame to one device, unless its catch-up has given it already.
+func (c *conn) hand(f frame) {
+	c.mu.Lock()
+	if c.catching {
+		if len(c.live) >= framesInHole || c.liveBytes+len(f.data) > outBytes {
+			c.overrun = true
+		} else {
+			c.live, c.liveBytes = append(c.live, f), c.liveBytes+len(f.data)
+		}
+		c.mu.Unlock()
+		return
+	}
+	if f.seq > 0 && len(c.caught) > 0 {
+		if had, ok := c.caught[f.chat]; ok {
+			if f.seq >= had {
+				delete(c.caught, f.chat)
+			}
+			if f.seq <= had {
+				c.mu.Unlock()
+				return
+			}
+		}
+	}
+	c.mu.Unlock()
+	c.enqueue(f.data)
+}
+
+// toAll gives a frame that is no event to every device.
+func (p *person) toAll(data []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hand(frame{data: data})
+}
+
+// repairTime bounds how long a hole is tried to be filled before the devices are told to sync.
+const repairTime = 10 * time.Second
+
+// repair reads what is missing of a chat behind last, hands it out and then what came meanwhile.
+func (p *person) repair(id chat.ID, last chat.Seq) {
+	defer p.s.wg.Done()
+	p.s.repairs <- struct{}{}
+	defer func() { <-p.s.repairs }()
+	ctx, cancel := context.WithTimeout(p.s.work, repairTime)
+	defer cancel()
+	for attempt := 0; ; attempt++ {
+		page, err := p.s.c.Log.Page(ctx, id, store.Range{After: last, Forward: true, Limit: chat.MaxPage, MaxBytes: pageBytes})
+		if err == nil {
+			var done bool
+			if last, done = p.fill(id, last, page.Items); done {
+				p.s.m.repaired.Inc()
+				return
+			}
+		}
+		if err := bus.Sleep(ctx, bus.Backoff(attempt)/4); err != nil {
+			break
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.s.m.resyncs.Inc()
+	p.hand(frame{data: wire.Encode(wire.Resync{Type: wire.TypeResync, Chat: id})})
+	for _, f := range p.holes[id] {
+		if f.seq > last {
+			p.hand(f)
+		}
+	}
+	delete(p.holes, id)
+}
+
+// fill hands out items behind last, then as much of what waits as follows without a hole, and tells whether all is handed out.
+func (p *person) fill(id chat.ID, last chat.Seq, items []store.Item) (chat.Seq, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	waiting := p.holes[id]
+	for _, it := range items {
+		// Not beyond what came to this person: what is behind it may not be theirs any more.
+		if it.Seq == last+1 && it.Seq < waiting[0].seq {
+			p.hand(frame{chat: id, seq: it.Seq, data: it.Body})
+			last = it.Seq
+		}
+	}
+	for len(waiting) > 0 && waiting[0].seq <= last+1 {
+		if waiting[0].seq == last+1 {
+			p.hand(waiting[0])
+			last++
+		}
+		waiting = waiting[1:]
+	}
+	if len(waiting) > 0 {
+		p.holes[id] = waiting
+		return last, false
+	}
+	delete(p.holes, id)
+	return last, true
+}

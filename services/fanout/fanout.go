@@ -1,0 +1,241 @@
+// Package fanout carries the events of every chat's log to the subjects of those who receive them. It promises that an event
+// is acknowledged only after it was published to every member of its moment, and that a person's subject gets the events of a
+// chat in order, also after a redelivery or a takeover; what was published twice is told apart by seq.
+package fanout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/chatlog"
+	"github.com/chatmesh/chatmesh/pkg/run"
+	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
+)
+
+// Config is what a Server needs. All fields but Metrics are required.
+type Config struct {
+	Bus        *bus.Bus
+	Log        *chatlog.Log
+	Partitions int
+	Logger     *slog.Logger
+	Metrics    prometheus.Registerer
+	Health     *run.Health
+}
+
+// Server is a fan-out worker for every partition, of which it is the active one or the one that waits.
+type Server struct {
+	c Config
+	// published has the last seq of a chat that this worker published.
+	published *lru.Cache[chat.ID, chat.Seq]
+	m         *metrics
+}
+
+// rememberedChats bounds how many chats' last seq is remembered. For a forgotten one the next event is taken as it comes.
+const rememberedChats = 100_000
+
+type metrics struct {
+	events, deliveries, filled prometheus.Counter
+	lag                        *prometheus.GaugeVec
+}
+
+// New validates the configuration.
+func New(c Config) (*Server, error) {
+	if c.Bus == nil || c.Log == nil || c.Logger == nil || c.Health == nil || c.Partitions < 1 {
+		return nil, errors.New("fanout: bus, log, logger, health and partitions are required")
+	}
+	published, err := lru.New[chat.ID, chat.Seq](rememberedChats)
+	if err != nil {
+		return nil, fmt.Errorf("fanout: %w", err)
+	}
+	opts := func(name, help string) prometheus.Opts {
+		return prometheus.Opts{Namespace: "chatmesh", Subsystem: "fanout", Name: name, Help: help}
+	}
+	s := &Server{c: c, published: published, m: &metrics{
+		events:     prometheus.NewCounter(prometheus.CounterOpts(opts("events_total", "Events taken from the logs."))),
+		deliveries: prometheus.NewCounter(prometheus.CounterOpts(opts("published_total", "Frames published to people's subjects."))),
+		filled:     prometheus.NewCounter(prometheus.CounterOpts(opts("filled_total", "Events read from the log because they came out of order."))),
+		lag:        prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("lag_messages", "Events that wait, by stream.")), []string{"stream"}),
+	}}
+	if c.Metrics != nil {
+		c.Metrics.MustRegister(s.m.events, s.m.deliveries, s.m.filled, s.m.lag)
+	}
+	return s, nil
+}
+
+// Run works until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for p := range s.c.Partitions {
+		g.Go(func() error { return s.work(ctx, p, subject.ChatStream(p), s.events) })
+		g.Go(func() error { return s.work(ctx, p, subject.CursorStream(p), s.cursors) })
+	}
+	return g.Wait()
+}
+
+type handler func(ctx context.Context, partition int, batch []bus.Delivery) error
+
+func (s *Server) work(ctx context.Context, p int, stream string, h handler) error {
+	name := "fanout " + stream
+	return s.c.Bus.Work(ctx, bus.Worker{
+		Stream: stream, Consumer: subject.FanOut,
+		Handle: func(ctx context.Context, batch []bus.Delivery) error {
+			s.m.lag.WithLabelValues(stream).Set(float64(batch[len(batch)-1].Pending))
+			return h(ctx, p, batch)
+		},
+		OnState: func(err error) { s.c.Health.Set(name, err) },
+	})
+}
+
+// events publishes a batch of the log.
+func (s *Server) events(ctx context.Context, p int, batch []bus.Delivery) error {
+	done := make(map[chat.ID]chat.Seq) // by this batch, not yet flushed
+	for _, d := range batch {
+		h, err := wire.Peek(d.Data())
+		if err == nil && (h.Seq == 0 || h.Chat != subject.ChatOf(d.Subject())) {
+			err = errors.New("the body is no event of this chat")
+		}
+		if err != nil {
+			s.c.Logger.Error("event is a dead letter", "partition", p, "stream_seq", d.Stream, "error", err)
+			if err := s.c.Bus.DeadLetter(ctx, subject.FanOut, p, d, err.Error()); err != nil {
+				return err
+			}
+			continue
+		}
+		last, known := done[h.Chat]
+		if !known {
+			last, known = s.published.Peek(h.Chat)
+		}
+		if known && h.Seq <= last {
+			continue // a redelivery
+		}
+		if known && h.Seq > last+1 {
+			if err := s.fill(ctx, h.Chat, last, h.Seq); err != nil {
+				return err
+			}
+		}
+		if err := s.publish(ctx, h, d.Stream, d.Data()); err != nil {
+			return err
+		}
+		done[h.Chat] = h.Seq
+	}
+	if err := s.c.Bus.Flush(ctx); err != nil {
+		return err
+	}
+	for id, seq := range done {
+		s.published.Add(id, seq)
+	}
+	s.m.events.Add(float64(len(batch)))
+	return nil
+}
+
+// fill publishes the events between last and next, which the broker will deliver later.
+func (s *Server) fill(ctx context.Context, id chat.ID, last, next chat.Seq) error {
+	for last+1 < next {
+		items, err := s.between(ctx, id, last, next)
+		if err != nil {
+			return err
+		}
+		for _, it := range items {
+			h, err := wire.Peek(it.Body)
+			if err != nil {
+				return err
+			}
+			if err := s.publish(ctx, h, 0, it.Body); err != nil {
+				return err
+			}
+			last = it.Seq
+			s.m.filled.Inc()
+		}
+	}
+	return nil
+}
+
+// publish sends an event to everyone who is to receive it. stream is its stream sequence, zero where it is not known.
+func (s *Server) publish(ctx context.Context, h wire.Head, stream uint64, body []byte) error {
+	state, err := s.stateAt(ctx, h, stream, body)
+	if err != nil {
+		return err
+	}
+	header := nats.Header{}
+	if stream > 0 {
+		header[subject.HeaderStream] = []string{strconv.FormatUint(stream, 10)}
+	}
+	to := state.ReceiversAt(h.Seq)
+	for _, u := range to {
+		if err := s.c.Bus.Conn().PublishMsg(&nats.Msg{Subject: subject.User(u), Header: header, Data: body}); err != nil {
+			return fmt.Errorf("fanout: publish: %w", err)
+		}
+	}
+	s.m.deliveries.Add(float64(len(to)))
+	return nil
+}
+
+// stateAt returns a state of the chat that knows who received the event: one that is not older than it.
+func (s *Server) stateAt(ctx context.Context, h wire.Head, stream uint64, body []byte) (*chat.State, error) {
+	snap, err := s.c.Log.Known(ctx, h.Chat)
+	for attempt := 0; err == nil && snap.Head.Seq < h.Seq; attempt++ {
+		var known bool
+		if stream > 0 {
+			snap, known = s.c.Log.Observe(h.Chat, chat.EventType(h.Type), h.Seq, stream, body)
+		}
+		if !known {
+			if err = bus.Sleep(ctx, time.Duration(attempt)*20*time.Millisecond); err == nil {
+				snap, err = s.c.Log.Snapshot(ctx, h.Chat)
+			}
+		}
+		if attempt > 50 {
+			return nil, fmt.Errorf("fanout: the broker does not show event %d of a chat that it delivered", h.Seq)
+		}
+	}
+	return snap.State, err
+}
+
+// cursors tells the members of a chat how far somebody has read.
+func (s *Server) cursors(ctx context.Context, p int, batch []bus.Delivery) error {
+	for _, d := range batch {
+		r, err := wire.DecodeRead(d.Data())
+		if err != nil {
+			s.c.Logger.Error("cursor is a dead letter", "partition", p, "stream_seq", d.Stream, "error", err)
+			if err := s.c.Bus.DeadLetter(ctx, subject.FanOut, p, d, err.Error()); err != nil {
+				return err
+			}
+			continue
+		}
+		snap, err := s.c.Log.Known(ctx, r.Chat)
+		if err != nil {
+			return err
+		}
+		for _, m := range snap.State.Members {
+			if err := s.c.Bus.Conn().Publish(subject.User(m.UserID), d.Data()); err != nil {
+				return fmt.Errorf("fanout: publish: %w", err)
+			}
+		}
+		s.m.deliveries.Add(float64(len(snap.State.Members)))
+	}
+	return s.c.Bus.Flush(ctx)
+}
+
+// between reads the events after last and before next from the log.
+func (s *Server) between(ctx context.Context, id chat.ID, last, next chat.Seq) ([]store.Item, error) {
+	page, err := s.c.Log.Page(ctx, id, store.Range{After: last, Forward: true, Limit: int(min(next-last-1, chat.MaxPage))})
+	if err != nil {
+		return nil, err
+	}
+	if len(page.Items) == 0 {
+		return nil, fmt.Errorf("fanout: events after %d are not in the log", last)
+	}
+	return page.Items, nil
+}

@@ -1,0 +1,131 @@
+// Package persister carries the events of every chat's log, the states and the cursors into the store. It promises that an
+// event is acknowledged only once the store holds it, and that what can never be written does not keep back what can.
+package persister
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/run"
+	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
+)
+
+// Config is what a Server needs. All fields but Metrics are required.
+type Config struct {
+	Bus        *bus.Bus
+	Store      store.Sink
+	Partitions int
+	Logger     *slog.Logger
+	Metrics    prometheus.Registerer
+	Health     *run.Health
+}
+
+// Server is a persister for every partition, of which it is the active one or the one that waits.
+type Server struct {
+	c                    Config
+	persisted, deadCount prometheus.Counter
+	lag                  *prometheus.GaugeVec
+}
+
+// New validates the configuration.
+func New(c Config) (*Server, error) {
+	if c.Bus == nil || c.Store == nil || c.Logger == nil || c.Health == nil || c.Partitions < 1 {
+		return nil, errors.New("persister: bus, store, logger, health and partitions are required")
+	}
+	opts := func(name, help string) prometheus.Opts {
+		return prometheus.Opts{Namespace: "chatmesh", Subsystem: "persister", Name: name, Help: help}
+	}
+	s := &Server{
+		c:         c,
+		persisted: prometheus.NewCounter(prometheus.CounterOpts(opts("persisted_total", "Events, states and cursors that the store holds."))),
+		deadCount: prometheus.NewCounter(prometheus.CounterOpts(opts("dead_letters_total", "Events that can never be written."))),
+		lag:       prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("lag_messages", "Events that wait, by stream.")), []string{"stream"}),
+	}
+	if c.Metrics != nil {
+		c.Metrics.MustRegister(s.persisted, s.deadCount, s.lag)
+	}
+	return s, nil
+}
+
+// Run works until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for p := range s.c.Partitions {
+		for _, stream := range []string{subject.ChatStream(p), subject.CursorStream(p)} {
+			g.Go(func() error {
+				return s.c.Bus.Work(ctx, bus.Worker{
+					Stream: stream, Consumer: subject.Persister,
+					Handle:  func(ctx context.Context, batch []bus.Delivery) error { return s.write(ctx, p, stream, batch) },
+					OnState: func(err error) { s.c.Health.Set("persister "+stream, err) },
+				})
+			})
+		}
+	}
+	return g.Wait()
+}
+
+// write keeps a batch of a stream.
+func (s *Server) write(ctx context.Context, partition int, stream string, batch []bus.Delivery) error {
+	var b store.Batch
+	for _, d := range batch {
+		if err := add(&b, d); err != nil {
+			s.c.Logger.Error("event is a dead letter", "partition", partition, "stream_seq", d.Stream, "error", err)
+			if err := s.c.Bus.DeadLetter(ctx, subject.Persister, partition, d, err.Error()); err != nil {
+				return err
+			}
+			s.deadCount.Inc()
+		}
+	}
+	if err := s.c.Store.Write(ctx, b); err != nil {
+		return err
+	}
+	s.persisted.Add(float64(len(b.Events) + len(b.States) + len(b.Cursors)))
+	s.lag.WithLabelValues(stream).Set(float64(batch[len(batch)-1].Pending))
+	return nil
+}
+
+// errForeign says that a body does not belong to the subject on which it stands. The reasons of dead letters hold no user text.
+var errForeign = errors.New("the body is not of this chat")
+
+// add puts a delivery into the part of the batch where it belongs.
+func add(b *store.Batch, d bus.Delivery) error {
+	id := subject.ChatOf(d.Subject())
+	switch {
+	case strings.HasPrefix(d.Subject(), "cursor."):
+		r, err := wire.DecodeRead(d.Data())
+		if err != nil {
+			return err
+		}
+		if r.Chat != id {
+			return errForeign
+		}
+		b.Cursors = append(b.Cursors, store.Cursor{Chat: r.Chat, User: r.User, Seq: r.Seq, N: r.N})
+	case strings.HasSuffix(d.Subject(), ".state"):
+		st, err := wire.DecodeState(d.Data())
+		if err != nil {
+			return err
+		}
+		if st.Chat != id {
+			return errForeign
+		}
+		b.States = append(b.States, st)
+	default:
+		e, err := wire.DecodeEvent(d.Data())
+		if err != nil {
+			return err
+		}
+		if e.Chat != id {
+			return errForeign
+		}
+		b.Events = append(b.Events, store.Entry{Event: e, Body: d.Data(), Stream: d.Stream})
+	}
+	return nil
+}

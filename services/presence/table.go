@@ -1,0 +1,304 @@
+package presence
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/chatmesh/chatmesh/pkg/chat"
+)
+
+// table knows who is on which edge. It is fed by one goroutine, the watch, in the order of the bucket, and by the clock;
+// it may be asked by all.
+//
+// A person takes about 75 bytes beside the id (16 bytes of header, 8 of place, the map's slack), about 110 with an id of
+// 26 letters; BenchmarkBytesPerPerson shows it. A dead edge costs one walk over all people, 40 ms for a million.
+type table struct {
+	// changed is told of each transition, with the lock held. It must not block.
+	changed func(user chat.UserID, online bool, at time.Time)
+
+	mu     sync.RWMutex // guards the following fields
+	shards [shards]map[chat.UserID]place
+	crowd  map[chat.UserID][]uint32 // the hosts of people who are on more than fit into a place
+	hosts  []host                   // by number; the first is none
+	free   []uint32                 // numbers without a host
+	number map[hostName]uint32
+	leases map[string]lease
+	online int
+	// revision of the last change that was fed.
+	revision uint64
+	phase    phase
+	// first is that no phase has been live yet.
+	first bool
+	// fresh holds who changed, in the first rebuild, after since: whether that was told is not known.
+	fresh map[chat.UserID]time.Time
+	since time.Time
+}
+
+// phase is how far the table can be believed.
+type phase int
+
+const (
+	// rebuilding: the bucket is being read; nothing is told, nobody gets an answer.
+	rebuilding phase = iota
+	// settling: all is read, but edges may still be finding their way back to the broker: nobody goes offline yet.
+	settling
+	// live: every change is told.
+	live
+)
+
+// shards is into how many maps people are divided, so that a walk over all gives way to those who ask.
+const shards = 64
+
+type hostName struct{ edge, life string }
+
+// host is one life of an edge.
+type host struct {
+	hostName
+	people int
+	alive  bool
+	// dead is since when it is not alive.
+	dead time.Time
+}
+
+type lease struct{ life string }
+
+// place says on which hosts a person is, 20 bits each, and whether they were told to be online.
+type place uint64
+
+const (
+	hostBits       = 20
+	hostMask       = 1<<hostBits - 1
+	inline         = 3
+	told     place = 1 << 60
+	crowded  place = 1 << 61 // the hosts are in table.crowd
+)
+
+func newTable(changed func(chat.UserID, bool, time.Time)) *table {
+	t := &table{changed: changed, first: true}
+	t.reset()
+	for i := range t.shards {
+		t.shards[i] = map[chat.UserID]place{}
+	}
+	return t
+}
+
+func (t *table) reset() {
+	t.crowd, t.hosts, t.free = map[chat.UserID][]uint32{}, make([]host, 1), nil
+	t.number, t.leases, t.fresh = map[hostName]uint32{}, map[string]lease{}, map[chat.UserID]time.Time{}
+	t.revision, t.phase = 0, rebuilding
+}
+
+func (t *table) shard(user chat.UserID) map[chat.UserID]place {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(user) {
+		h = (h ^ uint32(user[i])) * 16777619
+	}
+	return t.shards[h%shards]
+}
+
+// begin forgets who is where, but not what was told. In the first rebuild, changes later than since count as not told.
+func (t *table) begin(since time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reset()
+	t.since = since
+	for _, people := range t.shards {
+		for user, p := range people {
+			if p &= told; p == 0 {
+				delete(people, user)
+			} else {
+				people[user] = p
+			}
+		}
+	}
+}
+
+// ready ends a rebuild: who came online meanwhile is told; who went offline is told by settled.
+func (t *table) ready(now time.Time) {
+	t.mu.Lock()
+	t.phase = settling
+	for i := range t.hosts {
+		if h := &t.hosts[i]; h.people > 0 && !h.alive {
+			h.dead = now
+		}
+	}
+	fresh := t.fresh
+	t.fresh = nil
+	t.mu.Unlock()
+	t.walk(func(user chat.UserID, p place) place {
+		_, isFresh := fresh[user]
+		if t.first && p&told == 0 && !isFresh && t.on(user, p) {
+			t.online++
+			return p | told // as somebody has told already
+		}
+		return t.settle(user, p, now)
+	})
+	if !t.first {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for user, at := range fresh {
+		if p := t.shard(user)[user]; !t.on(user, p) {
+			t.changed(user, false, at)
+		}
+	}
+}
+
+// settled ends the time of settling. What is missing now has gone.
+func (t *table) settled(now time.Time) {
+	t.mu.Lock()
+	if t.phase != settling {
+		t.mu.Unlock()
+		return
+	}
+	t.phase = live
+	first := t.first
+	t.first = false
+	t.mu.Unlock()
+	t.walk(func(user chat.UserID, p place) place {
+		if first && p&told == 0 && p != 0 && !t.on(user, p) {
+			t.changed(user, false, now) // a dead edge's key: they were online, and nobody was there to tell
+		}
+		return t.settle(user, p, now)
+	})
+}
+
+// walk replaces the place of everybody by what fn makes of it. The lock is given up between shards.
+func (t *table) walk(fn func(chat.UserID, place) place) {
+	for _, people := range t.shards {
+		t.mu.Lock()
+		for user, p := range people {
+			if next := fn(user, p); next == 0 {
+				delete(people, user)
+			} else if next != p {
+				people[user] = next
+			}
+		}
+		t.mu.Unlock()
+	}
+}
+
+// settle makes what was told of a person what is so, and tells it. The lock is held.
+func (t *table) settle(user chat.UserID, p place, at time.Time) place {
+	is := t.on(user, p)
+	switch {
+	case is == (p&told != 0), t.phase == rebuilding, t.phase == settling && !is:
+		return p
+	case is:
+		t.online++
+	default:
+		t.online--
+	}
+	t.changed(user, is, at)
+	return p ^ told
+}
+
+// on tells whether a person is on a living host. The lock is held.
+func (t *table) on(user chat.UserID, p place) bool {
+	if p&crowded != 0 {
+		return slices.ContainsFunc(t.crowd[user], func(h uint32) bool { return t.hosts[h].alive })
+	}
+	for ; p&^told != 0; p = p &^ told >> hostBits {
+		if t.hosts[p&hostMask].alive {
+			return true
+		}
+	}
+	return false
+}
+
+// hostsOf lists the hosts of a person. The lock is held.
+func (t *table) hostsOf(user chat.UserID, p place) []uint32 {
+	if p&crowded != 0 {
+		return t.crowd[user]
+	}
+	out := make([]uint32, 0, inline+1)
+	for p &^= told; p != 0; p >>= hostBits {
+		out = append(out, uint32(p&hostMask))
+	}
+	return out
+}
+
+// withHosts puts a person on hosts. The lock is held.
+func (t *table) withHosts(user chat.UserID, p place, hosts []uint32) place {
+	p &= told
+	if len(hosts) > inline {
+		t.crowd[user] = hosts
+		return p | crowded
+	}
+	delete(t.crowd, user)
+	for i, h := range hosts {
+		p |= place(h) << (i * hostBits)
+	}
+	return p
+}
+
+// put says that a person's key on an edge, in a life of it, was stored.
+func (t *table) put(user chat.UserID, edge, life string, at time.Time, revision uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.revision = revision
+	n, ok := t.hostNumber(hostName{edge, life})
+	if ok {
+		t.move(user, edge, n, at)
+	}
+}
+
+// remove says that a person's key on an edge has gone.
+func (t *table) remove(user chat.UserID, edge string, at time.Time, revision uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.revision = revision
+	t.move(user, edge, 0, at)
+}
+
+// move puts a person on host n of an edge in place of any other of the same edge; 0 is none. The lock is held.
+func (t *table) move(user chat.UserID, edge string, n uint32, at time.Time) {
+	people := t.shard(user)
+	p, known := people[user]
+	if t.fresh != nil && t.first && !at.Before(t.since) {
+		t.fresh[chat.UserID([]byte(user))] = at
+	}
+	hosts := t.hostsOf(user, p)
+	i := slices.IndexFunc(hosts, func(h uint32) bool { return t.hosts[h].edge == edge })
+	switch {
+	case i >= 0 && hosts[i] == n, i < 0 && n == 0:
+		return
+	case i < 0:
+		hosts = append(hosts, n)
+	case n == 0:
+		t.leave(hosts[i])
+		hosts = slices.Delete(hosts, i, i+1)
+	default:
+		t.leave(hosts[i])
+		hosts[i] = n
+	}
+	if n > 0 {
+		t.hosts[n].people++
+	}
+	p = t.settle(user, t.withHosts(user, p, hosts), at)
+	switch {
+	case p == 0:
+		delete(people, user)
+	case known:
+		people[user] = p
+	default:
+		people[chat.UserID([]byte(user))] = p // user is a part of the key, which need not be kept
+	}
+}
+
+// ask answers whether people are online. It is false while the table is being rebuilt.
+func (t *table) ask(users []chat.UserID) ([]bool, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if t.phase == rebuilding {
+		return nil, false
+	}
+	out := make([]bool, len(users))
+	for i, user := range users {
+		p := t.shard(user)[user]
+		out[i] = t.on(user, p) || t.phase == settling && p&told != 0
+	}
+	return out, true
+}
