@@ -39,8 +39,8 @@ type Signer struct {
 	now func() time.Time
 }
 
-// NewSigner returns a Signer whose tokens are good for ttl, at least a second: tokens count in seconds. It fails when the key
-// is none.
+// NewSigner returns a Signer whose tokens are good for ttl, at least a second: tokens count in seconds. It fails when
+// the key is none.
 func NewSigner(key ed25519.PrivateKey, ttl time.Duration) (*Signer, error) {
 	if len(key) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("auth: a private key has %d bytes, not %d", ed25519.PrivateKeySize, len(key))
@@ -82,7 +82,9 @@ func (s *Signer) Sign(user chat.UserID, session string) (token string, expires t
 // errUnknownKey never leaves the package.
 var errUnknownKey = errors.New("unknown key")
 
-func unauthorized(why string) error { return chat.Errorf(chat.Unauthorized, "the access token %s", why) }
+func unauthorized(why string) error {
+	return chat.Errorf(chat.Unauthorized, "the access token %s", why)
+}
 
 // check verifies token with keys, all but its time left out, and returns who it speaks for.
 func check(p *jwt.Parser, keys map[string]ed25519.PublicKey, token string) (Identity, error) {

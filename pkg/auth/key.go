@@ -25,10 +25,10 @@ func KeyID(key ed25519.PublicKey) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
-// LoadOrCreateKey returns the private key in the PKCS#8 PEM file at path. Where there is no file it makes a key and writes
-// one, readable by its owner only; the directory must exist. The file appears whole or not at all, is on disk when this returns,
-// and of processes that race to make it all get the same key. It fails when the file is readable or writable by group or others,
-// or holds anything but one Ed25519 key.
+// LoadOrCreateKey returns the private key in the PKCS#8 PEM file at path. Where there is no file it makes a key and
+// writes one, readable by its owner only; the directory must exist. The file appears whole or not at all, is on disk
+// when this returns, and of processes that race to make it all get the same key. It fails when the file is readable
+// or writable by group or others, or holds anything but one Ed25519 key.
 func LoadOrCreateKey(path string) (ed25519.PrivateKey, error) {
 	key, err := loadKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {

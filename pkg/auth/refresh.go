@@ -26,8 +26,8 @@ func NewSessionID() string {
 	return secrets().EncodeToString(b[:])
 }
 
-// NewRefresh returns a new refresh token, r1.<user>.<session>.<256 random bits>, for the client, and its digest, which is
-// all that is kept of it. The ids must be valid ones.
+// NewRefresh returns a new refresh token, r1.<user>.<session>.<256 random bits>, for the client, and its digest,
+// which is all that is kept of it. The ids must be valid ones.
 func NewRefresh(user chat.UserID, session string) (token string, digest [32]byte) {
 	var b [secretLen]byte
 	rand.Read(b[:]) // never fails

@@ -15,11 +15,12 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 )
 
-// rememberTokens is how many verified tokens are remembered, at some 250 bytes each. A client that calls over HTTP shows the
-// same token each time, and a signature costs a hundred times what a look-up does.
+// rememberTokens is how many verified tokens are remembered, at some 250 bytes each. A client that calls over HTTP
+// shows the same token each time, and a signature costs a hundred times what a look-up does.
 const rememberTokens = 8192
 
-// Verifier tells whom an access token speaks for, from the public keys that it was given. It is safe for concurrent use.
+// Verifier tells whom an access token speaks for, from the public keys that it was given. It is safe for concurrent
+// use.
 //
 // It does not know which sessions have ended: that is the caller's to ask.
 type Verifier struct {
@@ -55,8 +56,9 @@ func (v *Verifier) newRing(keys map[string]ed25519.PublicKey) *keyring {
 	}
 }
 
-// SetKeys replaces the keys by those given, by their KeyID. Tokens of a key that is gone are refused from then on. A key
-// that is none or has another's name is left out, and the error, of all such keys, says so; the others are in use.
+// SetKeys replaces the keys by those given, by their KeyID. Tokens of a key that is gone are refused from then on. A
+// key that is none or has another's name is left out, and the error, of all such keys, says so; the others are in
+// use.
 func (v *Verifier) SetKeys(keys map[string]ed25519.PublicKey) error {
 	own := maps.Clone(keys)
 	var errs []error

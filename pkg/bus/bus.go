@@ -32,6 +32,8 @@ type Config struct {
 	InProcess nats.InProcessConnProvider
 	// Credentials is a file with a NATS user's credentials; empty for none.
 	Credentials string
+	// RootCA is a PEM file of the authorities that the broker is believed by; empty for those of the system.
+	RootCA string
 	// Logger gets changes of the connection. Required.
 	Logger *slog.Logger
 	// OnLost is called whenever messages of core subscriptions may have been lost: after a reconnect, and when a
@@ -86,6 +88,9 @@ func Connect(c Config) (*Bus, error) {
 	}
 	if c.Credentials != "" {
 		opts = append(opts, nats.UserCredentials(c.Credentials))
+	}
+	if c.RootCA != "" {
+		opts = append(opts, nats.RootCAs(c.RootCA))
 	}
 	nc, err := nats.Connect(c.URL, opts...)
 	if err != nil {

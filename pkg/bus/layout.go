@@ -66,6 +66,21 @@ func (b *Bus) Ensure(ctx context.Context, l Layout) error {
 	return nil
 }
 
+// Expect fails as long as the streams of the layout are not there; it makes nothing.
+func (b *Bus) Expect(ctx context.Context, l Layout) error {
+	if err := b.checkPartitions(ctx, l.Partitions); err != nil {
+		return err
+	}
+	for p := range l.Partitions {
+		for _, name := range []string{subject.ChatStream(p), subject.CursorStream(p)} {
+			if _, err := b.js.Stream(ctx, name); err != nil {
+				return fmt.Errorf("bus: stream %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
 // checkPartitions refuses another number of partitions than that with which the streams were made: chats would be looked
 // for where they are not.
 func (b *Bus) checkPartitions(ctx context.Context, want int) error {

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,53 +22,87 @@ func newMsg(subj string, data []byte) *nats.Msg {
 // PutFor sets a key of a bucket to a value that expires after ttl (whole seconds, at least one) unless it is set again.
 // Every call gives the age anew: a key that is updated in another way would never expire.
 func (b *Bus) PutFor(ctx context.Context, bucket, key string, value []byte, ttl time.Duration) error {
-	m := newMsg(subject.KV(bucket, key), value)
-	m.Header.Set(jetstream.MsgTTLHeader, max(ttl, time.Second).Round(time.Second).String())
-	_, err := b.Publish(ctx, m)
+	_, err := b.Publish(ctx, lease(bucket, key, value, ttl))
 	return err
 }
 
-// Acquire sets a key for ttl if nobody holds it, or renews it where this holder does. revision is what the last call
-// returned, zero at first. It fails with ErrHeld.
-func (b *Bus) Acquire(ctx context.Context, bucket, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+func lease(bucket, key string, value []byte, ttl time.Duration) *nats.Msg {
 	m := newMsg(subject.KV(bucket, key), value)
 	m.Header.Set(jetstream.MsgTTLHeader, max(ttl, time.Second).Round(time.Second).String())
-	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(revision, 10))
-	a, err := b.Publish(ctx, m)
-	if err == nil {
-		return a.Sequence, nil
-	}
+	return m
+}
+
+// Errors of leases.
+var (
+	// ErrHeld says that somebody else holds the key.
+	ErrHeld = errors.New("bus: held by another")
+	// ErrLost says that the key is not as its holder left it: it expired, was removed, or is another's.
+	ErrLost = errors.New("bus: lease lost")
+)
+
+// Acquire sets a key for ttl if nobody holds it, or renews it where this holder does, whom the value names. revision is what
+// the last call returned, zero at first. It fails with ErrHeld.
+func (b *Bus) Acquire(ctx context.Context, bucket, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	at, err := b.claim(ctx, bucket, key, value, ttl, revision)
 	var refused *Refusal
 	if !errors.As(err, &refused) {
-		return 0, err
+		return at, err
 	}
-	// An expired or deleted key leaves a marker: nobody holds it then.
-	last, err := b.LastFor(ctx, subject.KVStream(bucket), subject.KV(bucket, key))
+	last, err := b.lastOf(ctx, bucket, key)
+	switch {
+	case err != nil:
+		return 0, err
+	case last == nil:
+		revision = 0
+	case isMarker(last), bytes.Equal(last.Data, value): // an ended lease, or this holder's whose answer was lost
+		revision = last.Sequence
+	default:
+		return 0, ErrHeld
+	}
+	at, err = b.claim(ctx, bucket, key, value, ttl, revision)
+	if errors.As(err, &refused) {
+		err = ErrHeld
+	}
+	return at, err
+}
+
+// Renew sets a key anew for ttl if it is still as its holder left it at revision, and returns the new revision. It fails with
+// ErrLost; then all that the holder stored later than revision may be gone as well.
+func (b *Bus) Renew(ctx context.Context, bucket, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	at, err := b.claim(ctx, bucket, key, value, ttl, revision)
+	var refused *Refusal
+	if !errors.As(err, &refused) {
+		return at, err
+	}
+	last, err := b.lastOf(ctx, bucket, key)
 	if err != nil {
 		return 0, err
 	}
-	if len(last) == 1 && !isMarker(last[0]) {
-		return 0, ErrHeld
+	if last == nil || last.Sequence < revision || isMarker(last) || !bytes.Equal(last.Data, value) {
+		return 0, ErrLost
 	}
-	var at uint64
-	if len(last) == 1 {
-		at = last[0].Sequence
-	}
-	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(at, 10))
-	if a, err = b.Publish(ctx, m); err != nil {
-		if errors.As(err, &refused) {
-			err = ErrHeld
-		}
-		return 0, err
-	}
-	return a.Sequence, nil
+	return b.claim(ctx, bucket, key, value, ttl, last.Sequence) // the answer to an earlier renewal was lost
 }
 
-// ErrHeld says that somebody else holds the key.
-var ErrHeld = errors.New("bus: held by another")
+// claim sets a key for ttl if its last change is at revision, zero for none.
+func (b *Bus) claim(ctx context.Context, bucket, key string, value []byte, ttl time.Duration, revision uint64) (uint64, error) {
+	m := lease(bucket, key, value, ttl)
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(revision, 10))
+	a, err := b.Publish(ctx, m)
+	return a.Sequence, err
+}
+
+// lastOf returns the last change of a key, which may be a marker of its end; nil for none.
+func (b *Bus) lastOf(ctx context.Context, bucket, key string) (*Msg, error) {
+	msgs, err := b.LastFor(ctx, subject.KVStream(bucket), subject.KV(bucket, key))
+	if err != nil || len(msgs) == 0 {
+		return nil, err
+	}
+	return msgs[0], nil
+}
 
 func isMarker(m *Msg) bool {
-	return m.Header.Get("KV-Operation") != "" || m.Header.Get(jetstream.MarkerReasonHeader) != ""
+	return m.Header.Get(kvOperation) != "" || m.Header.Get(jetstream.MarkerReasonHeader) != ""
 }
 
 // Node is what a live process tells of itself in the bucket of nodes.
@@ -109,19 +144,43 @@ func (b *Bus) Announce(ctx context.Context, n Node, load func() int64) {
 	_ = b.DeleteKey(bye, subject.Nodes, key) // expires otherwise
 }
 
+// kvOperation is the header that makes a message in a bucket the removal of its key.
+const kvOperation = "KV-Operation"
+
+// Removal is the message that removes a key of a bucket with expiring keys, for PublishAll: if its last change is at
+// revision, or in any case where that is zero. What it leaves in the bucket, so that watchers learn of it, goes by itself.
+func Removal(bucket, key string, revision uint64) *nats.Msg {
+	// A purge, not a delete: an aged delete leaves a second marker, and without an age of its own it would stay for ever.
+	m := lease(bucket, key, nil, markerTTL)
+	m.Header.Set(kvOperation, "PURGE")
+	if revision > 0 {
+		m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(revision, 10))
+	}
+	return m
+}
+
+// noMessageTTL is the broker's refusal of a message with an age of its own, in a bucket whose keys do not expire.
+const noMessageTTL = 10166
+
 // DeleteKey removes a key of a bucket; watchers learn of it.
 func (b *Bus) DeleteKey(ctx context.Context, bucket, key string) error {
-	m := newMsg(subject.KV(bucket, key), nil)
-	m.Header.Set("KV-Operation", "DEL")
+	m := Removal(bucket, key, 0)
 	_, err := b.Publish(ctx, m)
+	var refused *Refusal
+	if errors.As(err, &refused) && refused.Code == noMessageTTL {
+		m.Header.Del(jetstream.MsgTTLHeader)
+		_, err = b.Publish(ctx, m)
+	}
 	return err
 }
 
-// KeyChange is a change of a key in a bucket. Value is nil when the key was removed or has expired.
+// KeyChange is a change of a key in a bucket. Value is nil when the key was removed or has expired. Revision is the sequence of
+// the change in the stream behind the bucket.
 type KeyChange struct {
-	Key   string
-	Value []byte
-	At    time.Time
+	Key      string
+	Value    []byte
+	At       time.Time
+	Revision uint64
 }
 
 // Watch calls fn for every key that is in the bucket and then for each change, in order, until ctx ends. ready is called once
@@ -133,14 +192,23 @@ func (b *Bus) Watch(ctx context.Context, bucket string, begin, ready func(), fn 
 			f()
 		}
 	}
-	for n := 0; ctx.Err() == nil; n++ {
-		err := b.watch(ctx, bucket, func() { call(begin) }, func() { n = 0; call(ready) }, fn)
-		if ctx.Err() == nil {
+	for failures := 0; ctx.Err() == nil; failures++ {
+		err := b.watch(ctx, bucket, func() { call(begin) }, func() { failures = 0; call(ready) }, fn)
+		if ctx.Err() != nil {
+			return
+		}
+		if failures == 0 {
 			b.log.Warn("watch begins anew", "bucket", bucket, "error", err)
-			_ = Sleep(ctx, Backoff(n))
+		}
+		_ = Sleep(ctx, Backoff(failures))
+		for b.Check(ctx) != nil && Sleep(ctx, statusPoll) == nil {
+			failures = 0
 		}
 	}
 }
+
+// statusPoll is how often a broken watch looks whether the connection is back.
+const statusPoll = 100 * time.Millisecond
 
 // errQuiet ends a watch that lost its connection: what changed meanwhile is told by a new one.
 var errQuiet = errors.New("bus: connection was lost")
@@ -148,6 +216,12 @@ var errQuiet = errors.New("bus: connection was lost")
 func (b *Bus) watch(ctx context.Context, bucket string, begin, ready func(), fn func(KeyChange)) error {
 	status := b.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
 	defer b.nc.RemoveStatusListener(status)
+	// Each attempt has a context of its own: the client waits for its end in a goroutine, and while it sets the watch up it
+	// has no other bound.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	setup := time.AfterFunc(2*requestTimeout, cancel)
+	defer setup.Stop()
 	kv, err := b.js.KeyValue(ctx, bucket)
 	if err != nil {
 		return fmt.Errorf("%w: bucket %s: %w", ErrDown, bucket, err)
@@ -156,7 +230,14 @@ func (b *Bus) watch(ctx context.Context, bucket string, begin, ready func(), fn 
 	if err != nil {
 		return fmt.Errorf("%w: watch %s: %w", ErrDown, bucket, err)
 	}
-	defer func() { _ = w.Stop() }()
+	defer func() {
+		_ = w.Stop()
+		for range w.Updates() { // the client's callback may wait for somebody to take an update
+		}
+	}()
+	if !setup.Stop() {
+		return fmt.Errorf("%w: watch %s took too long", ErrDown, bucket)
+	}
 	begin()
 	for {
 		select {
@@ -171,9 +252,13 @@ func (b *Bus) watch(ctx context.Context, bucket string, begin, ready func(), fn 
 			case e == nil:
 				ready()
 			case e.Operation() == jetstream.KeyValuePut:
-				fn(KeyChange{Key: e.Key(), Value: e.Value(), At: e.Created()})
+				value := e.Value()
+				if value == nil {
+					value = []byte{} // empty, not removed
+				}
+				fn(KeyChange{Key: e.Key(), Value: value, At: e.Created(), Revision: e.Revision()})
 			default:
-				fn(KeyChange{Key: e.Key(), At: e.Created()})
+				fn(KeyChange{Key: e.Key(), At: e.Created(), Revision: e.Revision()})
 			}
 		}
 	}
@@ -187,12 +272,12 @@ func (b *Bus) Keep(ctx context.Context, bucket, key string, value []byte) error 
 
 // Key returns the value of a key. It fails with ErrNotFound.
 func (b *Bus) Key(ctx context.Context, bucket, key string) ([]byte, error) {
-	msgs, err := b.LastFor(ctx, subject.KVStream(bucket), subject.KV(bucket, key))
+	last, err := b.lastOf(ctx, bucket, key)
 	if err != nil {
 		return nil, err
 	}
-	if len(msgs) == 0 || isMarker(msgs[0]) {
+	if last == nil || isMarker(last) {
 		return nil, ErrNotFound
 	}
-	return msgs[0].Data, nil
+	return last.Data, nil
 }

@@ -1,0 +1,103 @@
+package config
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func valid() *Settings {
+	return &Settings{
+		Listen: "127.0.0.1:8080", AdminListen: "127.0.0.1:8081", NATSListen: "127.0.0.1:4222", Data: "./data",
+		RateLimits: On, LogSync: SyncAlways, Node: "n1", Partitions: 4, LogRetention: 720 * time.Hour,
+		PresenceTTL: 15 * time.Second, AccessTokenTTL: time.Hour, SessionTTL: 720 * time.Hour, ShutdownGrace: 8 * time.Second,
+		LogFormat: "text", LogLevel: "info",
+	}
+}
+
+func TestSettingsThatMakeSenseAreValid(t *testing.T) {
+	for name, change := range map[string]func(*Settings){
+		"defaults":            func(*Settings) {},
+		"any free port":       func(s *Settings) { s.Listen, s.AdminListen, s.NATSListen = "127.0.0.1:0", "127.0.0.1:0", ":0" },
+		"all interfaces":      func(s *Settings) { s.Listen = ":8080" },
+		"IPv6":                func(s *Settings) { s.Listen = "[::1]:8080" },
+		"a host name":         func(s *Settings) { s.Listen = "chat.example.com:65535" },
+		"unused NATS address": func(s *Settings) { s.NATSListen, s.NATSURL = s.Listen, List{"nats://h"} },
+		"NATS URLs": func(s *Settings) {
+			s.NATSURL = List{"nats://u:p@h:4222", "tls://h", "wss://h/nats", "h:4222", "nats://[::1]:4222/"}
+		},
+		"NATS credentials": func(s *Settings) { s.NATSURL, s.NATSCreds, s.NATSTLSCA = List{"tls://h"}, "a.creds", "ca.pem" },
+		"CQL hosts":        func(s *Settings) { s.Scylla = List{"10.0.0.1:9042", "[::1]:9042", "db:1"} },
+		"origins":          func(s *Settings) { s.Origins = List{"https://a.example", "http://localhost:3000"} },
+		"least":            func(s *Settings) { s.Partitions, s.ShutdownGrace, s.PresenceTTL, s.Node = 1, 0, time.Second, "A" },
+		"most": func(s *Settings) {
+			s.Partitions, s.ShutdownGrace, s.Node = 1024, 10*time.Second, strings.Repeat("a", 64)
+		},
+		"the other words": func(s *Settings) {
+			s.RateLimits, s.LogSync, s.LogFormat, s.LogLevel = Off, SyncInterval, "json", "error"
+		},
+	} {
+		s := valid()
+		change(s)
+		if err := s.Validate(); err != nil {
+			t.Errorf("%s: got %v; want it valid", name, err)
+		}
+	}
+}
+
+func TestSettingsThatCannotWorkAreRefusedByName(t *testing.T) {
+	for want, change := range map[string]func(*Settings){
+		`--listen: "foo" is not host:port, such as 127.0.0.1:8080`:                         func(s *Settings) { s.Listen = "foo" },
+		`--listen: "a:http" is not host:port, such as 127.0.0.1:8080`:                      func(s *Settings) { s.Listen = "a:http" },
+		`--listen: "a:65536" is not host:port, such as 127.0.0.1:8080`:                     func(s *Settings) { s.Listen = "a:65536" },
+		`--listen: "a:-1" is not host:port, such as 127.0.0.1:8080`:                        func(s *Settings) { s.Listen = "a:-1" },
+		`--listen: "a:" is not host:port, such as 127.0.0.1:8080`:                          func(s *Settings) { s.Listen = "a:" },
+		`--listen: "a b:1" is not host:port, such as 127.0.0.1:8080`:                       func(s *Settings) { s.Listen = "a b:1" },
+		`--listen: "http://a:1" is not host:port, such as 127.0.0.1:8080`:                  func(s *Settings) { s.Listen = "http://a:1" },
+		`--admin-listen: "::1" is not host:port, such as 127.0.0.1:8080`:                   func(s *Settings) { s.AdminListen = "::1" },
+		`--admin-listen: 127.0.0.1:8080 is the address of --listen already`:                func(s *Settings) { s.AdminListen = s.Listen },
+		`--nats-listen: 127.0.0.1:8081 is the address of --admin-listen already`:           func(s *Settings) { s.NATSListen = s.AdminListen },
+		`--data: is empty; it is a directory, such as ./data`:                              func(s *Settings) { s.Data = "" },
+		`--nats-creds: is for an external NATS: set --nats-url as well`:                    func(s *Settings) { s.NATSCreds = "a" },
+		`--nats-tls-ca: is for an external NATS: set --nats-url as well`:                   func(s *Settings) { s.NATSTLSCA = "a" },
+		`--scylla: "a" is not host:port, such as 10.0.0.1:9042`:                            func(s *Settings) { s.Scylla = List{"b:1", "a"} },
+		`--scylla: "a:0" is not host:port, such as 10.0.0.1:9042`:                          func(s *Settings) { s.Scylla = List{"a:0"} },
+		`--scylla: ":9042" is not host:port, such as 10.0.0.1:9042`:                        func(s *Settings) { s.Scylla = List{":9042"} },
+		`--node: "" is not 1 to 64 of A-Z a-z 0-9 _ -`:                                     func(s *Settings) { s.Node = "" },
+		`--node: "a.b" is not 1 to 64 of A-Z a-z 0-9 _ -`:                                  func(s *Settings) { s.Node = "a.b" },
+		`--partitions: 0 is not from 1 to 1024`:                                            func(s *Settings) { s.Partitions = 0 },
+		`--partitions: 1025 is not from 1 to 1024`:                                         func(s *Settings) { s.Partitions = 1025 },
+		`--rate-limits: "maybe" is not one of on, off`:                                     func(s *Settings) { s.RateLimits = "maybe" },
+		`--log-sync: "never" is not one of always, interval`:                               func(s *Settings) { s.LogSync = "never" },
+		`--log-format: "xml" is not one of text, json`:                                     func(s *Settings) { s.LogFormat = "xml" },
+		`--log-level: "INFO" is not one of debug, info, warn, error`:                       func(s *Settings) { s.LogLevel = "INFO" },
+		`--log-retention: 59s is not from 1m to 87600h`:                                    func(s *Settings) { s.LogRetention = 59 * time.Second },
+		`--presence-ttl: 999ms is not from 1s to 10m`:                                      func(s *Settings) { s.PresenceTTL = 999 * time.Millisecond },
+		`--access-token-ttl: -1h is not from 1s to 24h`:                                    func(s *Settings) { s.AccessTokenTTL = -time.Hour },
+		`--session-ttl: 59m59s is less than --access-token-ttl, 1h`:                        func(s *Settings) { s.SessionTTL = time.Hour - time.Second },
+		`--shutdown-grace: 10.001s is not from 0s to 10s`:                                  func(s *Settings) { s.ShutdownGrace = 10001 * time.Millisecond },
+		`--origins: "*" is not an origin such as https://chat.example.com, without a path`: func(s *Settings) { s.Origins = List{"*"} },
+	} {
+		s := valid()
+		change(s)
+		if err := s.Validate(); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+	for _, bad := range []string{"a.example", "https://", "https://a/", "https://a/path", "https://a?x", "https://u@a", "ftp://a",
+		"https://a#x", "null", "HTTPS://a", "https://a:x", "://"} {
+		s := valid()
+		s.Origins = List{bad}
+		if err := s.Validate(); err == nil || !strings.HasPrefix(err.Error(), "--origins: ") {
+			t.Errorf("origin %q: got %v; want it refused", bad, err)
+		}
+	}
+	for _, bad := range []string{"h", ":4222", "nats://", "http://h:4222", "nats://h:0", "nats://h:65536", "nats://h:x", "nats://h/x",
+		"nats://h?x=y", "nats://h#x", "nats:h", "u:p@h:4222", "nats://h h"} {
+		s := valid()
+		s.NATSURL = List{bad}
+		if err := s.Validate(); err == nil || !strings.HasPrefix(err.Error(), "--nats-url: ") {
+			t.Errorf("URL %q: got %v; want it refused", bad, err)
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/chatmesh/chatmesh/pkg/auth"
+	"github.com/chatmesh/chatmesh/pkg/chatlog"
+	"github.com/chatmesh/chatmesh/pkg/online"
+	"github.com/chatmesh/chatmesh/pkg/run"
+	"github.com/chatmesh/chatmesh/services/api"
+	"github.com/chatmesh/chatmesh/services/edge"
+	"github.com/chatmesh/chatmesh/services/fanout"
+	"github.com/chatmesh/chatmesh/services/persister"
+	"github.com/chatmesh/chatmesh/services/presence"
+	"github.com/chatmesh/chatmesh/web"
+)
+
+// client is what answers on the clients' address.
+type client struct {
+	edge, api http.Handler
+}
+
+// compose makes the services of this process. Each has a connection of its own, as it would have in a process of its own.
+func (m *Mesh) compose() error {
+	makers := map[Service]func() error{Edge: m.edge, API: m.api, FanOut: m.fanout, Persister: m.persister, Presence: m.presence}
+	for _, s := range m.services {
+		if err := makers[s](); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	return nil
+}
+
+func (m *Mesh) edge() error {
+	var s *edge.Server
+	b, err := m.connect(Edge, func() {
+		if s != nil {
+			s.Lost()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	l, err := m.chatlog(Edge, b, chatlog.Remote{Bus: b})
+	if err != nil {
+		return err
+	}
+	reporter := online.New(b, m.c.Node, m.c.PresenceTTL, m.log.With("service", string(Edge)))
+	s, err = edge.New(edge.Config{Bus: b, Log: l, Online: reporter, Origins: m.c.Origins, RateLimits: m.c.RateLimits.On(),
+		Grace: m.c.ShutdownGrace, Logger: m.log.With("service", string(Edge)), Metrics: m.registerer(Edge), Health: m.health})
+	if err != nil {
+		return err
+	}
+	m.clients.edge = s.Handler()
+	m.parts = append(m.parts,
+		part{name: string(Edge), front: true, run: s.Run},
+		part{name: "presence of this edge", run: reporter.Run})
+	m.announce(Edge, b, s.Connections)
+	return nil
+}
+
+func (m *Mesh) api() error {
+	b, err := m.connect(API, nil)
+	if err != nil {
+		return err
+	}
+	older := api.NewOlder(m.store)
+	l, err := m.chatlog(API, b, older)
+	if err != nil {
+		return err
+	}
+	older.SetTail(l)
+	s, err := api.New(api.Config{Bus: b, Log: l, Store: m.store, Hasher: auth.NewHasher(auth.HasherConfig{}), Signer: m.signer,
+		Verifier: auth.NewVerifier(), Limits: m.c.RateLimits.On(), Settings: api.Settings{RefreshTTL: m.c.SessionTTL},
+		Logger: m.log, Metrics: m.registerer(API), Version: m.version, Node: m.c.Node})
+	if err != nil {
+		return err
+	}
+	m.clients.api = s.Handler()
+	m.parts = append(m.parts, part{name: string(API), run: s.Run})
+	m.announce(API, b, nil)
+	return nil
+}
+
+func (m *Mesh) fanout() error {
+	b, err := m.connect(FanOut, nil)
+	if err != nil {
+		return err
+	}
+	l, err := m.chatlog(FanOut, b, chatlog.Remote{Bus: b})
+	if err != nil {
+		return err
+	}
+	s, err := fanout.New(fanout.Config{Bus: b, Log: l, Partitions: m.c.Partitions, Logger: m.log.With("service", string(FanOut)),
+		Metrics: m.registerer(FanOut), Health: m.health})
+	if err != nil {
+		return err
+	}
+	m.parts = append(m.parts, part{name: string(FanOut), run: s.Run})
+	m.announce(FanOut, b, nil)
+	return nil
+}
+
+func (m *Mesh) persister() error {
+	b, err := m.connect(Persister, nil)
+	if err != nil {
+		return err
+	}
+	s, err := persister.New(persister.Config{Bus: b, Store: m.store, Partitions: m.c.Partitions,
+		Logger: m.log.With("service", string(Persister)), Metrics: m.registerer(Persister), Health: m.health})
+	if err != nil {
+		return err
+	}
+	m.parts = append(m.parts, part{name: string(Persister), run: s.Run})
+	m.announce(Persister, b, nil)
+	return nil
+}
+
+func (m *Mesh) presence() error {
+	b, err := m.connect(Presence, nil)
+	if err != nil {
+		return err
+	}
+	s, err := presence.New(presence.Config{Bus: b, Node: m.c.Node, Version: m.version,
+		Logger: m.log.With("service", string(Presence)), Metrics: m.registerer(Presence), Health: m.health})
+	if err != nil {
+		return err
+	}
+	m.parts = append(m.parts, part{name: string(Presence), run: s.Run})
+	m.announce(Presence, b, nil)
+	return nil
+}
+
+// handler answers clients: the edge its WebSocket, the api all else under /v1, the web client the rest.
+func (m *Mesh) handler() http.Handler {
+	mux := http.NewServeMux()
+	if m.clients.edge != nil {
+		mux.Handle("/v1/ws", m.clients.edge)
+	}
+	if m.clients.api != nil {
+		mux.Handle("/v1/", m.clients.api)
+		mux.Handle("/", web.Handler())
+	}
+	return mux
+}
+
+// Limits of a client's HTTP connection; a WebSocket has its own.
+const (
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 16 << 10
+)
+
+// serve answers clients and operators until ctx ends, and finishes what was begun.
+func (m *Mesh) serve(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	start := func(s *http.Server, what string, accept func() error) {
+		g.Go(func() error {
+			if err := accept(); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("%s: %w", what, err)
+			}
+			return nil
+		})
+		g.Go(func() error {
+			<-ctx.Done()
+			grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.c.ShutdownGrace)
+			defer cancel()
+			if err := s.Shutdown(grace); err != nil {
+				return s.Close()
+			}
+			return nil
+		})
+	}
+	if m.listen != nil {
+		s := &http.Server{Handler: m.handler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout,
+			IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader}
+		start(s, "clients", func() error { return s.Serve(m.listen) })
+	}
+	s := &http.Server{Handler: run.Admin(m.health, m.metrics, m.c.Pprof), ReadHeaderTimeout: headerTimeout}
+	start(s, "operators", func() error { return s.Serve(m.admin) })
+	return g.Wait()
+}
