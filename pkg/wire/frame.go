@@ -20,6 +20,7 @@ const MaxFrame = 1_310_720
 const (
 	CloseDraining     = 3000
 	CloseSlow         = 3001
+	CloseUnavailable  = 3002
 	CloseToken        = 3500
 	CloseSessionEnded = 3501
 	CloseProtocol     = 3502

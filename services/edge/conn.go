@@ -189,7 +189,11 @@ func (c *conn) hello(token string) bool {
 	defer cancel()
 	if c.id, err = c.s.verifier.Verify(token); err != nil {
 		c.refuse(r.ID, err)
-		c.finish(wire.CloseToken, "token not accepted")
+		if chat.Is(err, chat.Unavailable) {
+			c.finish(wire.CloseUnavailable, "tokens cannot be checked at the moment")
+		} else {
+			c.finish(wire.CloseToken, "token not accepted")
+		}
 		return false
 	}
 	c.mu.Lock()
@@ -197,7 +201,7 @@ func (c *conn) hello(token string) bool {
 	c.mu.Unlock()
 	if err := c.s.hub.join(c); err != nil {
 		c.refuse(r.ID, err)
-		c.finish(websocket.CloseTryAgainLater, "the broker is away")
+		c.finish(wire.CloseUnavailable, "the broker is away")
 		return false
 	}
 	// Whoever ends the session from now on finds this connection; who ended it before is found here.
@@ -205,7 +209,7 @@ func (c *conn) hello(token string) bool {
 		c.leave()
 		if err != nil {
 			c.refuse(r.ID, chatUnavailable())
-			c.finish(websocket.CloseTryAgainLater, "the broker is away")
+			c.finish(wire.CloseUnavailable, "the broker is away")
 			return false
 		}
 		c.refuse(r.ID, chat.Errorf(chat.Unauthorized, "the session has ended"))

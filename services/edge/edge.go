@@ -120,6 +120,7 @@ func New(c Config) (*Server, error) {
 			problem(w, status, chat.BadRequest, http.StatusText(status))
 		},
 	}
+	c.Health.Set("token keys", errors.New("none is known yet"))
 	return s, nil
 }
 
@@ -194,7 +195,6 @@ func (s *Server) drain() {
 
 // watchKeys keeps the keys that access tokens are verified with.
 func (s *Server) watchKeys(ctx context.Context) {
-	s.c.Health.Set("token keys", errors.New("none is known yet"))
 	s.c.Bus.Watch(ctx, subject.Keys, nil, nil, func(k bus.KeyChange) {
 		s.keysMu.Lock()
 		defer s.keysMu.Unlock()
