@@ -29,6 +29,10 @@ type Worker struct {
 	// Handle does the work. Only when it returns nil are the deliveries acknowledged; otherwise the same batch is handled again
 	// after a pause, for as long as it takes. It decides itself about what can never be handled (see DeadLetter).
 	Handle func(ctx context.Context, batch []Delivery) error
+	// OnActive, if set, is called before the first batch after this worker became the active one. The messages with stream
+	// sequences from first to last may have been delivered to the worker before it, who did not acknowledge them: the broker
+	// delivers them again only after a while.
+	OnActive func(ctx context.Context, first, last uint64) error
 	// OnState, if set, is told of each failure and, with nil, of each success after one.
 	OnState func(err error)
 }
@@ -84,8 +88,15 @@ func (b *Bus) work(ctx context.Context, w Worker) error {
 			d.Stream, d.Redelivered, d.Pending = meta.Sequence.Stream, meta.NumDelivered-1, meta.NumPending
 		}
 		select {
+		case <-ctx.Done():
+			_ = m.Nak() // for whoever is next
+			return
+		default:
+		}
+		select {
 		case in <- d:
 		case <-ctx.Done():
+			_ = m.Nak()
 		}
 	}, jetstream.PullMaxMessages(MaxPending/2), jetstream.PullExpiry(pullExpiry), jetstream.PullHeartbeat(pullHeartbeat),
 		jetstream.PullPriorityGroup(subject.PinGroup),
@@ -102,10 +113,10 @@ func (b *Bus) work(ctx context.Context, w Worker) error {
 	if err != nil {
 		return fmt.Errorf("%w: consume %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
 	}
+	pin := ""
 	defer func() {
 		stop()
-		cc.Stop()
-		<-cc.Closed()
+		b.handOver(cc, in, w, pin != "")
 	}()
 	batch := make([]Delivery, 0, w.Batch)
 	for {
@@ -129,8 +140,62 @@ func (b *Bus) work(ctx context.Context, w Worker) error {
 				break more
 			}
 		}
+		if now := batch[0].Headers().Get(pinHeader); now != pin {
+			pin = now
+			if err := b.active(ctx, w, cons, batch[0].Stream); err != nil {
+				return err
+			}
+		}
 		if err := b.handle(ctx, w, batch); err != nil {
 			return err
+		}
+	}
+}
+
+// pinHeader names, on each delivery, the worker that is pinned.
+const pinHeader = "Nats-Pin-Id"
+
+// active tells the worker what its predecessor may have left undone.
+func (b *Bus) active(ctx context.Context, w Worker, cons jetstream.Consumer, next uint64) error {
+	if w.OnActive == nil {
+		return nil
+	}
+	ask, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	info, err := cons.Info(ask)
+	if err != nil {
+		return fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
+	}
+	first, last := info.AckFloor.Stream+1, max(info.Delivered.Stream, next)
+	if info.NumAckPending == 0 || first > last {
+		return nil
+	}
+	return w.OnActive(ctx, first, last)
+}
+
+// handOver gives back what was delivered and not handled, and the pin, so that another worker goes on at once.
+func (b *Bus) handOver(cc jetstream.ConsumeContext, in chan Delivery, w Worker, pinned bool) {
+	cc.Drain()
+	select {
+	case <-cc.Closed():
+	case <-time.After(time.Second): // without the broker there is nobody to give back to
+		cc.Stop()
+		<-cc.Closed()
+	}
+	for {
+		select {
+		case d := <-in:
+			_ = d.Nak()
+			continue
+		default:
+		}
+		break
+	}
+	if pinned && b.Check(context.Background()) == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if s, err := b.js.Stream(ctx, w.Stream); err == nil {
+			_ = s.UnpinConsumer(ctx, w.Consumer, subject.PinGroup) // it expires otherwise
 		}
 	}
 }

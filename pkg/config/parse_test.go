@@ -124,7 +124,7 @@ func TestEveryFlagHasItsVariableAndHelpWithUnitAndDefault(t *testing.T) {
 		if flag.Target.Type() == reflect.TypeFor[time.Duration]() && !strings.HasPrefix(flag.Help, "Duration ") {
 			t.Errorf("--%s: got help %q; want it to say that it is a duration", name, flag.Help)
 		}
-		if flag.Target.Kind() == reflect.Int && !strings.HasPrefix(flag.Help, "Count ") {
+		if flag.Target.Kind() == reflect.Int && !strings.HasPrefix(flag.Help, "Count ") && !strings.HasPrefix(flag.Help, "Copies ") {
 			t.Errorf("--%s: got help %q; want it to say what it counts", name, flag.Help)
 		}
 	}
@@ -141,7 +141,7 @@ func TestDefaultsAreValid(t *testing.T) {
 	}
 	want := Settings{
 		Listen: "127.0.0.1:8080", AdminListen: "127.0.0.1:8081", NATSListen: "127.0.0.1:4222", Data: "./data",
-		RateLimits: On, LogSync: SyncAlways, Node: got.Node, Partitions: 4, LogRetention: 720 * time.Hour,
+		RateLimits: On, LogSync: SyncAlways, Node: got.Node, Partitions: 4, Replicas: 1, LogRetention: 720 * time.Hour,
 		PresenceTTL: 15 * time.Second, AccessTokenTTL: time.Hour, SessionTTL: 720 * time.Hour, ShutdownGrace: 8 * time.Second,
 		LogFormat: "text", LogLevel: "info",
 	}

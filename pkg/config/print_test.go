@@ -40,6 +40,7 @@ nats-creds: "" # default
 nats-tls-ca: "" # default
 node: edge-1 # env CHATMESH_NODE
 partitions: 16 # file chatmesh.yaml
+replicas: 1 # default
 log-retention: 720h # default
 presence-ttl: 1m30s # flag
 access-token-ttl: 1h # default

@@ -93,6 +93,7 @@ func (s *Settings) checkExternal() error {
 	return nil
 }
 
+// checkNode looks at the node and what the log is made of.
 func (s *Settings) checkNode() error {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 	if s.Node == "" || len(s.Node) > MaxNode || strings.Trim(s.Node, letters) != "" {
@@ -100,6 +101,12 @@ func (s *Settings) checkNode() error {
 	}
 	if s.Partitions < 1 || s.Partitions > MaxPartitions {
 		return s.wrong("partitions", "%d is not from 1 to %d", s.Partitions, MaxPartitions)
+	}
+	if !slices.Contains([]int{1, 3, 5}, s.Replicas) {
+		return s.wrong("replicas", "%d is not one of 1, 3, 5", s.Replicas)
+	}
+	if s.Replicas > 1 && len(s.NATSURL) == 0 {
+		return s.wrong("replicas", "%d take an external NATS: set --nats-url as well", s.Replicas)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 func valid() *Settings {
 	return &Settings{
 		Listen: "127.0.0.1:8080", AdminListen: "127.0.0.1:8081", NATSListen: "127.0.0.1:4222", Data: "./data",
-		RateLimits: On, LogSync: SyncAlways, Node: "n1", Partitions: 4, LogRetention: 720 * time.Hour,
+		RateLimits: On, LogSync: SyncAlways, Node: "n1", Partitions: 4, Replicas: 1, LogRetention: 720 * time.Hour,
 		PresenceTTL: 15 * time.Second, AccessTokenTTL: time.Hour, SessionTTL: 720 * time.Hour, ShutdownGrace: 8 * time.Second,
 		LogFormat: "text", LogLevel: "info",
 	}
@@ -28,6 +28,7 @@ func TestSettingsThatMakeSenseAreValid(t *testing.T) {
 		},
 		"NATS credentials": func(s *Settings) { s.NATSURL, s.NATSCreds, s.NATSTLSCA = List{"tls://h"}, "a.creds", "ca.pem" },
 		"CQL hosts":        func(s *Settings) { s.Scylla = List{"10.0.0.1:9042", "[::1]:9042", "db:1"} },
+		"replicas":         func(s *Settings) { s.NATSURL, s.Replicas = List{"nats://h"}, 3 },
 		"origins":          func(s *Settings) { s.Origins = List{"https://a.example", "http://localhost:3000"} },
 		"least":            func(s *Settings) { s.Partitions, s.ShutdownGrace, s.PresenceTTL, s.Node = 1, 0, time.Second, "A" },
 		"most": func(s *Settings) {
@@ -67,6 +68,8 @@ func TestSettingsThatCannotWorkAreRefusedByName(t *testing.T) {
 		`--node: "a.b" is not 1 to 64 of A-Z a-z 0-9 _ -`:                                  func(s *Settings) { s.Node = "a.b" },
 		`--partitions: 0 is not from 1 to 1024`:                                            func(s *Settings) { s.Partitions = 0 },
 		`--partitions: 1025 is not from 1 to 1024`:                                         func(s *Settings) { s.Partitions = 1025 },
+		`--replicas: 2 is not one of 1, 3, 5`:                                              func(s *Settings) { s.Replicas = 2 },
+		`--replicas: 3 take an external NATS: set --nats-url as well`:                      func(s *Settings) { s.Replicas = 3 },
 		`--rate-limits: "maybe" is not one of on, off`:                                     func(s *Settings) { s.RateLimits = "maybe" },
 		`--log-sync: "never" is not one of always, interval`:                               func(s *Settings) { s.LogSync = "never" },
 		`--log-format: "xml" is not one of text, json`:                                     func(s *Settings) { s.LogFormat = "xml" },

@@ -20,7 +20,7 @@ type Config struct {
 	Rate float64
 	// Burst is how many events a key gets at once after a time of rest. Less than one is one.
 	Burst int
-	// MaxKeys is how many keys are remembered, at some 200 bytes each. Zero or less is 65,536.
+	// MaxKeys is how many keys are remembered, at some 160 bytes each. Zero or less is 65,536.
 	MaxKeys int
 	// Now is the clock. Nil is time.Now.
 	Now func() time.Time

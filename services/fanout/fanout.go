@@ -79,24 +79,59 @@ func New(c Config) (*Server, error) {
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for p := range s.c.Partitions {
-		g.Go(func() error { return s.work(ctx, p, subject.ChatStream(p), s.events) })
-		g.Go(func() error { return s.work(ctx, p, subject.CursorStream(p), s.cursors) })
+		g.Go(func() error { return s.work(ctx, p, subject.ChatStream(p), s.events, s.takeOver) })
+		g.Go(func() error { return s.work(ctx, p, subject.CursorStream(p), s.cursors, nil) })
 	}
 	return g.Wait()
 }
 
-type handler func(ctx context.Context, partition int, batch []bus.Delivery) error
+type (
+	handler  func(ctx context.Context, partition int, batch []bus.Delivery) error
+	takeOver func(ctx context.Context, partition int, first, last uint64) error
+)
 
-func (s *Server) work(ctx context.Context, p int, stream string, h handler) error {
+func (s *Server) work(ctx context.Context, p int, stream string, h handler, t takeOver) error {
 	name := "fanout " + stream
+	var active func(context.Context, uint64, uint64) error
+	if t != nil {
+		active = func(ctx context.Context, first, last uint64) error { return t(ctx, p, first, last) }
+	}
 	return s.c.Bus.Work(ctx, bus.Worker{
-		Stream: stream, Consumer: subject.FanOut,
+		Stream: stream, Consumer: subject.FanOut, OnActive: active,
 		Handle: func(ctx context.Context, batch []bus.Delivery) error {
 			s.m.lag.WithLabelValues(stream).Set(float64(batch[len(batch)-1].Pending))
 			return h(ctx, p, batch)
 		},
 		OnState: func(err error) { s.c.Health.Set(name, err) },
 	})
+}
+
+// takeOver publishes what the worker before may have taken and not published, from the log itself: the broker will deliver it
+// again later, and what comes now would overtake it.
+func (s *Server) takeOver(ctx context.Context, p int, first, last uint64) error {
+	done := make(map[chat.ID]chat.Seq)
+	for first <= last {
+		msgs, err := s.c.Bus.From(ctx, subject.ChatStream(p), subject.Logs(p), first, 500, 8<<20)
+		if err != nil {
+			return err
+		}
+		if len(msgs) == 0 {
+			break
+		}
+		for _, m := range msgs {
+			if first = m.Sequence + 1; m.Sequence > last {
+				break
+			}
+			h, err := wire.Peek(m.Data)
+			if err != nil || h.Seq == 0 || h.Chat != subject.ChatOf(m.Subject) {
+				continue // put aside when it is delivered
+			}
+			if err := s.inOrder(ctx, done, h, m.Sequence, m.Data); err != nil {
+				return err
+			}
+		}
+	}
+	return s.flush(ctx, done)
 }
 
 // events publishes a batch of the log.
@@ -114,30 +149,44 @@ func (s *Server) events(ctx context.Context, p int, batch []bus.Delivery) error 
 			}
 			continue
 		}
-		last, known := done[h.Chat]
-		if !known {
-			last, known = s.published.Peek(h.Chat)
-		}
-		if known && h.Seq <= last {
-			continue // a redelivery
-		}
-		if known && h.Seq > last+1 {
-			if err := s.fill(ctx, h.Chat, last, h.Seq); err != nil {
-				return err
-			}
-		}
-		if err := s.publish(ctx, h, d.Stream, d.Data()); err != nil {
+		if err := s.inOrder(ctx, done, h, d.Stream, d.Data()); err != nil {
 			return err
 		}
-		done[h.Chat] = h.Seq
 	}
+	if err := s.flush(ctx, done); err != nil {
+		return err
+	}
+	s.m.events.Add(float64(len(batch)))
+	return nil
+}
+
+// inOrder publishes an event unless it was published before, and what is missing before it first. done has what is not
+// flushed yet.
+func (s *Server) inOrder(ctx context.Context, done map[chat.ID]chat.Seq, h wire.Head, stream uint64, body []byte) error {
+	last, known := done[h.Chat]
+	if !known {
+		last, known = s.published.Peek(h.Chat)
+	}
+	if known && h.Seq <= last {
+		return nil // a redelivery
+	}
+	if known && h.Seq > last+1 {
+		if err := s.fill(ctx, h.Chat, last, h.Seq); err != nil {
+			return err
+		}
+	}
+	done[h.Chat] = h.Seq
+	return s.publish(ctx, h, stream, body)
+}
+
+// flush returns once the broker has all that was published.
+func (s *Server) flush(ctx context.Context, done map[chat.ID]chat.Seq) error {
 	if err := s.c.Bus.Flush(ctx); err != nil {
 		return err
 	}
 	for id, seq := range done {
 		s.published.Add(id, seq)
 	}
-	s.m.events.Add(float64(len(batch)))
 	return nil
 }
 

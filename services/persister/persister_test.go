@@ -1,0 +1,215 @@
+package persister_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/chatlog"
+	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/run"
+	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/store/pebble"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/services/persister"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// flaky is a store that can be away.
+type flaky struct {
+	store.Store
+	away   atomic.Bool
+	refuse atomic.Int64
+}
+
+var errAway = errors.New("the store is away")
+
+func (f *flaky) Write(ctx context.Context, b store.Batch) error {
+	if f.away.Load() {
+		f.refuse.Add(1)
+		return errAway
+	}
+	return f.Store.Write(ctx, b)
+}
+
+type noStore struct{ chatlog.Older }
+
+func (noStore) Record(context.Context, chat.ID) (store.Record, error) {
+	return store.Record{}, store.ErrNotFound
+}
+
+func (noStore) Find(context.Context, chat.ID, chat.UserID, chat.ClientID) (store.Found, error) {
+	return store.Found{}, store.ErrNotFound
+}
+
+type rig struct {
+	bus    *bus.Bus
+	log    *chatlog.Log
+	store  *flaky
+	health *run.Health
+	worker func() (stop func())
+}
+
+func setup(t *testing.T) *rig {
+	t.Helper()
+	broker := meshtest.NewBroker(t)
+	r := &rig{bus: broker.Bus(t), health: &run.Health{}}
+	meshtest.Ensure(t, r.bus, meshtest.Layout(1))
+	db, err := pebble.Open(t.TempDir(), pebble.Options{Log: meshtest.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	r.store = &flaky{Store: db}
+	if r.log, err = chatlog.New(chatlog.Config{Bus: r.bus, Partitions: 1, Older: noStore{}, Retention: time.Hour, Logger: meshtest.Logger(t)}); err != nil {
+		t.Fatal(err)
+	}
+	start(t, r.log.Run)
+	r.worker = func() func() {
+		s, err := persister.New(persister.Config{Bus: broker.Bus(t), Store: r.store, Partitions: 1, Logger: meshtest.Logger(t), Health: r.health})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return start(t, s.Run)
+	}
+	return r
+}
+
+func start(t *testing.T, run func(context.Context) error) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := run(ctx); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	}()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
+}
+
+func (r *rig) do(t *testing.T, cmd chat.Command) {
+	t.Helper()
+	if _, err := r.log.Append(t.Context(), "c1", cmd); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// holds waits until the store holds n events of c1, and checks that they are those of the log.
+func (r *rig) holds(t *testing.T, n int) {
+	t.Helper()
+	meshtest.Eventually(t, 20*time.Second, fmt.Sprintf("%d events in the store", n), func() bool {
+		rec, err := r.store.Record(t.Context(), "c1")
+		return err == nil && rec.Seq == chat.Seq(n)
+	})
+	want, err := r.log.After(t.Context(), "c1", 0, 0, 10_000, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []store.Item
+	for after := chat.Seq(0); len(got) < n; after = got[len(got)-1].Seq {
+		page, err := r.store.Page(t.Context(), "c1", store.Range{After: after, Forward: true, Limit: 200})
+		if err != nil || len(page) == 0 {
+			t.Fatalf("page after %d: %d, %v", after, len(page), err)
+		}
+		got = append(got, page...)
+	}
+	if len(got) != len(want) {
+		t.Fatalf("the store has %d events, the log %d", len(got), len(want))
+	}
+	for i := range want {
+		if got[i].Seq != want[i].Seq || string(got[i].Body) != string(want[i].Body) {
+			t.Fatalf("event %d differs between store and log", i+1)
+		}
+	}
+}
+
+func say(n int) chat.Send {
+	return chat.Send{Sender: "ann", ClientID: chat.ClientID(fmt.Sprint("m", n)), Text: "t"}
+}
+
+func TestEveryEventStateAndCursorComesToTheStore(t *testing.T) {
+	r := setup(t)
+	r.worker()
+	r.do(t, chat.Create{By: "ann", Kind: chat.Group, Title: "t", Members: []chat.UserID{"ben"}})
+	for n := range 20 {
+		r.do(t, say(n))
+	}
+	r.do(t, chat.RemoveMember{By: "ann", User: "ben"})
+	if _, err := r.log.MarkRead(t.Context(), "c1", "ann", 5); err != nil {
+		t.Fatal(err)
+	}
+	r.holds(t, 22)
+	meshtest.Eventually(t, 5*time.Second, "the state after the removal", func() bool {
+		rec, err := r.store.Record(t.Context(), "c1")
+		return err == nil && rec.State != nil && rec.State.Seq == 22 && len(rec.State.Members) == 1
+	})
+	if c, err := r.store.Cursor(t.Context(), "c1", "ann"); err != nil || c.Seq != 21 || c.N != 20 {
+		t.Errorf("got cursor %+v, %v; want that of ann's last message, 21, which read 5 does not move back", c, err)
+	}
+	if chats, err := r.store.ChatsOf(t.Context(), "ben"); err != nil || len(chats) != 0 {
+		t.Errorf("ben, who was removed, has %d chats, %v; want none", len(chats), err)
+	}
+}
+
+func TestWhileTheStoreIsAwayNothingIsLostAndItIsSeen(t *testing.T) {
+	r := setup(t)
+	r.worker()
+	r.do(t, chat.Create{By: "ann", Kind: chat.Group, Title: "t"})
+	r.holds(t, 1)
+	r.store.away.Store(true)
+	for n := range 100 {
+		r.do(t, say(n))
+	}
+	meshtest.Eventually(t, 10*time.Second, "it is told what is waited for", func() bool { return r.health.Err(t.Context()) != nil })
+	tried := r.store.refuse.Load()
+	time.Sleep(300 * time.Millisecond) // a time in which a busy loop would try thousands of times
+	if n := r.store.refuse.Load() - tried; n > 20 {
+		t.Errorf("tried %d times in 300 ms; want a backoff", n)
+	}
+	r.store.away.Store(false)
+	r.holds(t, 101)
+	meshtest.Eventually(t, 10*time.Second, "nothing is waited for", func() bool { return r.health.Err(t.Context()) == nil })
+}
+
+func TestAnotherPersisterGoesOnWhereOneEnded(t *testing.T) {
+	r := setup(t)
+	stop := r.worker()
+	r.worker()
+	r.do(t, chat.Create{By: "ann", Kind: chat.Group, Title: "t"})
+	for n := range 100 {
+		if n == 50 {
+			stop()
+		}
+		r.do(t, say(n))
+	}
+	r.holds(t, 101)
+}
+
+func TestPoisonIsPutAsideAndTheRestIsWritten(t *testing.T) {
+	r := setup(t)
+	r.do(t, chat.Create{By: "ann", Kind: chat.Group, Title: "t"})
+	for _, subj := range []string{subject.Log(0, "c9"), subject.State(0, "c9"), subject.Cursor(0, "c9", "ann")} {
+		if _, err := r.bus.Publish(t.Context(), &nats.Msg{Subject: subj, Data: []byte(`no JSON`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.do(t, say(1))
+	r.worker()
+	r.holds(t, 2)
+	meshtest.Eventually(t, 10*time.Second, "three dead letters", func() bool {
+		s, err := r.bus.JetStream().Stream(t.Context(), subject.DeadLetters)
+		return err == nil && s.CachedInfo().State.Msgs == 3
+	})
+}
