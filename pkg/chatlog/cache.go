@@ -23,6 +23,7 @@ type entry struct {
 	snap Snapshot
 	// stateAt is when the state was written to the broker.
 	stateAt time.Time
+	passed  passed
 }
 
 func (e *entry) get() (Snapshot, time.Time) {
@@ -31,15 +32,36 @@ func (e *entry) get() (Snapshot, time.Time) {
 	return e.snap, e.stateAt
 }
 
-// forward replaces what is known if it is newer.
-func (e *entry) forward(s Snapshot, stateAt time.Time) {
+// replace takes what was read if it is newer. The ids of what lies between are not known.
+func (e *entry) replace(s Snapshot, stateAt time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if s.Head.Seq > e.snap.Head.Seq {
+		e.passed = passed{since: s.Head.Seq}
+	}
 	if s.Head.Seq >= e.snap.Head.Seq {
 		e.snap = s
-		if stateAt.After(e.stateAt) {
-			e.stateAt = stateAt
-		}
+		e.stateWritten(stateAt)
+	}
+}
+
+// landed takes what was appended here behind the event before: its snapshot and message id, which is zero for a change.
+func (e *entry) landed(before chat.Seq, s Snapshot, id ID, stateAt time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.snap.Head.Seq != before {
+		return // what flows past was quicker, or tells later
+	}
+	e.snap = s
+	e.stateWritten(stateAt)
+	if id != 0 {
+		e.passed.add(id, s.Head.Seq)
+	}
+}
+
+func (e *entry) stateWritten(at time.Time) {
+	if at.After(e.stateAt) {
+		e.stateAt = at
 	}
 }
 
@@ -49,10 +71,11 @@ func (l *Log) remember(id chat.ID, s Snapshot, stateAt time.Time) {
 		return
 	}
 	if e, ok := l.cache.Get(id); ok {
-		e.forward(s, stateAt)
+		e.replace(s, stateAt)
 		return
 	}
-	if evicted := l.cache.Add(id, &entry{snap: s, stateAt: stateAt}); evicted {
+	e := &entry{snap: s, stateAt: stateAt, passed: passed{since: s.Head.Seq}}
+	if evicted := l.cache.Add(id, e); evicted {
 		l.m.evicted.Inc()
 	}
 }
@@ -136,8 +159,18 @@ func (l *Log) assemble(ctx context.Context, id chat.ID, msgs []*bus.Msg) (Snapsh
 	if s.Head.Seq < s.State.Seq {
 		return s, fmt.Errorf("chatlog: state %d is ahead of head %d in partition %d", s.State.Seq, s.Head.Seq, l.Partition(id))
 	}
-	l.remember(id, s, stateAt)
+	l.keep(id, s, stateAt)
 	return s, nil
+}
+
+// keep remembers what was read, unless what is known follows up to it soon by itself: to jump would forget the message ids.
+func (l *Log) keep(id chat.ID, s Snapshot, stateAt time.Time) {
+	if e, ok := l.cache.Get(id); ok {
+		if known, _ := e.get(); known.Head.Stream > 0 && s.Head.Seq > known.Head.Seq && s.Head.Seq-known.Head.Seq <= followLimit {
+			return
+		}
+	}
+	l.remember(id, s, stateAt)
 }
 
 // Bounds of Snapshots: how many chats one direct get asks for (two subjects each; the broker matches 1,024), and how many
@@ -197,32 +230,50 @@ func (l *Log) Snapshots(ctx context.Context, ids []chat.ID) (map[chat.ID]Snapsho
 	return out, nil
 }
 
-// Observe tells the log of an event that flows past, so that what it knows of the chat stays fresh at no cost. stream is the
-// event's sequence in its partition's stream. It returns the chat after the event, and whether it is known.
-func (l *Log) Observe(id chat.ID, typ chat.EventType, seq chat.Seq, stream uint64, body []byte) (Snapshot, bool) {
-	e, ok := l.cache.Peek(id)
+// Observed is an event that flows past.
+type Observed struct {
+	Chat chat.ID
+	Type chat.EventType
+	Seq  chat.Seq
+	// Stream is the event's sequence in its partition's stream; zero where it is not known.
+	Stream uint64
+	// ID is the id under which the broker knows it.
+	ID   string
+	Body []byte
+}
+
+// Observe tells the log of an event that flows past, so that what it knows of the chat stays fresh at no cost. It returns the
+// chat after the event, and whether it is known.
+func (l *Log) Observe(o Observed) (Snapshot, bool) {
+	e, ok := l.cache.Peek(o.Chat)
 	if !ok {
 		return Snapshot{}, false
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
-	case seq <= e.snap.Head.Seq:
+	case o.Seq <= e.snap.Head.Seq:
 		return e.snap, true
-	case seq > e.snap.Head.Seq+1 || stream == 0:
-		l.cache.Remove(id) // something was missed
+	case o.Seq > e.snap.Head.Seq+1 || o.Stream == 0:
+		l.cache.Remove(o.Chat) // something was missed
 		return Snapshot{}, false
 	}
-	next := Snapshot{Head: Head{Seq: seq, N: e.snap.Head.N, At: chat.Now(), Stream: stream}, State: e.snap.State}
-	if typ == chat.Message {
+	next := Snapshot{Head: Head{Seq: o.Seq, N: e.snap.Head.N, At: chat.Now(), Stream: o.Stream}, State: e.snap.State}
+	if o.Type == chat.Message {
+		id := shortID(o.ID)
+		if id == 0 {
+			l.cache.Remove(o.Chat)
+			return Snapshot{}, false
+		}
 		next.Head.N++
+		e.passed.add(id, o.Seq)
 	} else {
-		ev, err := wire.DecodeEvent(body)
+		ev, err := wire.DecodeEvent(o.Body)
 		if err == nil {
 			next.State, err = e.snap.State.Apply(&ev)
 		}
 		if err != nil {
-			l.cache.Remove(id)
+			l.cache.Remove(o.Chat)
 			return Snapshot{}, false
 		}
 		next.Head.N, e.stateAt = ev.N, time.Now()

@@ -416,13 +416,16 @@ func (c *committer) alone(ctx context.Context, p *planned) {
 // landed notes that an item stands; stream is the sequence of its last event.
 func (c *committer) landed(p *planned, stream uint64) {
 	p.after.Head.Stream = stream
-	c.log.remember(p.it.id, p.after, p.w.stateAt)
+	if e, ok := c.log.cache.Get(p.it.id); ok {
+		e.landed(p.base.Seq, p.after, shortID(p.it.key), p.w.stateAt)
+	} else {
+		c.log.remember(p.it.id, p.after, p.w.stateAt)
+	}
 	c.log.m.appended.Inc()
 	p.it.done <- outcome{receipt: p.receipt, base: p.base}
 }
 
 // refused notes that the broker did not store an item, or did not say. The caller finds out and tries again.
 func (c *committer) refused(p *planned, err error) {
-	c.log.cache.Remove(p.it.id)
 	p.it.done <- outcome{base: p.base, err: fmt.Errorf("%w: %w", errDoubt, err)}
 }

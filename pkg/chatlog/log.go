@@ -2,8 +2,6 @@ package chatlog
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -86,14 +84,6 @@ func (l *Log) Run(ctx context.Context) error {
 // Partition of a chat.
 func (l *Log) Partition(id chat.ID) int { return subject.Partition(id, l.parts) }
 
-// messageID is the id under which the broker recognizes a message sent twice. The chat is part of it, because the id is
-// looked up across the whole stream.
-func messageID(id chat.ID, sender chat.UserID, client chat.ClientID) string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%s\n%s\n%s", id, sender, client)
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
-}
-
 // maxAttempts bounds how often one append tries again after others came first.
 const maxAttempts = 100
 
@@ -105,17 +95,21 @@ func (l *Log) Append(ctx context.Context, id chat.ID, cmd chat.Command) (Receipt
 	send, isSend := cmd.(chat.Send)
 	if isSend {
 		it.key, it.size = messageID(id, send.Sender, send.ClientID), len(send.Text)
-		// The broker knows the ids of the last minutes; what is older the store and the tail know.
-		found, err := l.older.Find(ctx, id, send.Sender, send.ClientID)
-		switch {
-		case err == nil:
-			if err := l.mayAsk(ctx, id, send.Sender); err != nil {
-				return Receipt{}, err
-			}
-			l.m.duplicates.Inc()
-			return Receipt{Chat: id, Seq: found.Seq, SentAt: found.SentAt, Duplicate: true}, nil
-		case !errors.Is(err, store.ErrNotFound):
+		if _, _, err := l.known(ctx, id); err != nil {
 			return Receipt{}, l.unavailable(err)
+		}
+		if !l.isNew(ctx, id, send.Sender, it.key) {
+			found, err := l.older.Find(ctx, id, send.Sender, send.ClientID)
+			switch {
+			case err == nil:
+				if err := l.mayAsk(ctx, id, send.Sender); err != nil {
+					return Receipt{}, err
+				}
+				l.m.duplicates.Inc()
+				return Receipt{Chat: id, Seq: found.Seq, SentAt: found.SentAt, Duplicate: true}, nil
+			case !errors.Is(err, store.ErrNotFound):
+				return Receipt{}, l.unavailable(err)
+			}
 		}
 	} else {
 		it.key = randomID()
@@ -137,11 +131,11 @@ func (l *Log) Append(ctx context.Context, id chat.ID, cmd chat.Command) (Receipt
 			if fresh && out.base.Seq == snap.Head.Seq {
 				return Receipt{}, out.err
 			}
-			now, err := l.refresh(ctx, id)
+			moved, err := l.follow(ctx, id, out.base, func(*bus.Msg) {})
 			if err != nil {
 				return Receipt{}, l.unavailable(err)
 			}
-			if now.Head.Seq == out.base.Seq {
+			if !moved {
 				return Receipt{}, out.err
 			}
 		case errors.Is(out.err, errFull):
@@ -223,29 +217,61 @@ func (l *Log) receiptOf(it *item, m *bus.Msg) (Receipt, error) {
 // one when the append was tried. If it does not stand, it never will: the sequence that it expected has passed, or the
 // next attempt expects the same one and only one of both can land.
 func (l *Log) resolve(ctx context.Context, it *item, since Head) (Receipt, bool, error) {
-	now, err := l.refresh(ctx, it.id)
-	if err != nil || now.Head.Seq <= since.Seq {
+	var own *bus.Msg
+	_, err := l.follow(ctx, it.id, since, func(m *bus.Msg) {
+		if m.Header.Get(jetstream.MsgIDHeader) == it.key {
+			own = m
+		}
+	})
+	if err != nil || own == nil {
 		return Receipt{}, false, err
 	}
-	p := l.Partition(it.id)
+	r, err := l.receiptOf(it, own)
+	if err == nil {
+		var now Snapshot
+		now, _, err = l.known(ctx, it.id)
+		r.State = now.State
+	}
+	return r, err == nil, err
+}
+
+// followLimit is how many events are read at once when a chat has moved on.
+const followLimit = 200
+
+// follow reads the events of a chat behind since, calls fn for each, and brings what is known of the chat up to them. It tells
+// whether there were any.
+func (l *Log) follow(ctx context.Context, id chat.ID, since Head, fn func(*bus.Msg)) (moved bool, err error) {
+	p := l.Partition(id)
 	from := since.Stream + 1
 	for {
-		msgs, err := l.bus.From(ctx, subject.ChatStream(p), subject.Log(p, it.id), from, 200, 0)
+		msgs, err := l.bus.From(ctx, subject.ChatStream(p), subject.Log(p, id), from, followLimit, 0)
 		if err != nil {
-			return Receipt{}, false, err
+			return moved, err
 		}
 		for _, m := range msgs {
-			if m.Header.Get(jetstream.MsgIDHeader) == it.key {
-				r, err := l.receiptOf(it, m)
-				r.State = now.State
-				return r, err == nil, err
+			seq, err := seqOf(m)
+			if err != nil {
+				return moved, err
 			}
-			from = m.Sequence + 1
+			h, err := wire.Peek(m.Data)
+			if err != nil {
+				return moved, err
+			}
+			l.Observe(Observed{Chat: id, Type: chat.EventType(h.Type), Seq: seq, Stream: m.Sequence,
+				ID: m.Header.Get(jetstream.MsgIDHeader), Body: m.Data})
+			fn(m)
+			from, moved = m.Sequence+1, true
 		}
-		if len(msgs) < 200 {
-			return Receipt{}, false, nil
+		if len(msgs) < followLimit {
+			break
 		}
 	}
+	if !moved {
+		// Nothing came behind it; perhaps what was known is not what is.
+		_, err := l.refresh(ctx, id)
+		return false, err
+	}
+	return true, nil
 }
 
 func isRefusal(err error) bool {

@@ -29,6 +29,10 @@ func (empty) Find(context.Context, chat.ID, chat.UserID, chat.ClientID) (store.F
 	return store.Found{}, store.ErrNotFound
 }
 
+func (empty) Sent(context.Context, chat.ID, chat.UserID) (chatlog.Sent, error) {
+	return chatlog.Sent{}, nil
+}
+
 func (empty) Cursor(_ context.Context, id chat.ID, u chat.UserID) (store.Cursor, error) {
 	return store.Cursor{Chat: id, User: u}, nil
 }

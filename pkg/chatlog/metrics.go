@@ -3,8 +3,8 @@ package chatlog
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	appended, conflicts, duplicates, hits, misses, evicted prometheus.Counter
-	batch, commitSeconds                                   prometheus.Histogram
+	appended, conflicts, duplicates, hits, misses, evicted, loads prometheus.Counter
+	batch, commitSeconds                                          prometheus.Histogram
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -18,13 +18,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		hits:       counter("cache_hits_total", "Chats found in the cache."),
 		misses:     counter("cache_misses_total", "Chats read from the broker or the store."),
 		evicted:    counter("cache_evicted_total", "Chats forgotten because the cache was full."),
+		loads:      counter("sent_loads_total", "Times that a person's message ids of a chat were read, so that later ones need no look-up."),
 		batch: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "chatmesh", Subsystem: "log", Name: "batch_messages",
 			Help: "Messages that were published together.", Buckets: prometheus.ExponentialBuckets(1, 2, 11)}),
 		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: "chatmesh", Subsystem: "log", Name: "commit_seconds",
 			Help: "Time from the decision to the broker's answer.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16)}),
 	}
 	if r != nil {
-		r.MustRegister(m.appended, m.conflicts, m.duplicates, m.hits, m.misses, m.evicted, m.batch, m.commitSeconds)
+		r.MustRegister(m.appended, m.conflicts, m.duplicates, m.hits, m.misses, m.evicted, m.loads, m.batch, m.commitSeconds)
 	}
 	return m
 }

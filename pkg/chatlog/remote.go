@@ -2,6 +2,7 @@ package chatlog
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
@@ -45,6 +46,30 @@ func (r Remote) Find(ctx context.Context, id chat.ID, sender chat.UserID, client
 	}
 	err := r.Bus.Call(ctx, subject.FindEndpoint, map[string]any{"chat": id, "sender": sender, "client_id": client}, &a)
 	return store.Found{Seq: a.Seq, SentAt: a.SentAt}, notFound(err)
+}
+
+// Sent asks what a person has sent.
+func (r Remote) Sent(ctx context.Context, id chat.ID, sender chat.UserID) (Sent, error) {
+	var a struct {
+		IDs      []byte   `json:"ids"`
+		UpTo     chat.Seq `json:"up_to"`
+		Complete bool     `json:"complete"`
+	}
+	err := r.Bus.Call(ctx, subject.SentEndpoint, map[string]any{"chat": id, "sender": sender}, &a)
+	s := Sent{UpTo: a.UpTo, Complete: a.Complete, IDs: make([]ID, 0, len(a.IDs)/8)}
+	for b := a.IDs; len(b) >= 8; b = b[8:] {
+		s.IDs = append(s.IDs, ID(binary.BigEndian.Uint64(b)))
+	}
+	return s, err
+}
+
+// Bytes are the ids as they are sent: 8 bytes each, big-endian.
+func (s Sent) Bytes() []byte {
+	b := make([]byte, 0, 8*len(s.IDs))
+	for _, id := range s.IDs {
+		b = binary.BigEndian.AppendUint64(b, uint64(id))
+	}
+	return b
 }
 
 // Cursor asks how far a person has read.

@@ -26,6 +26,9 @@ type feed struct {
 	// held are events ahead of the cursor.
 	held      map[chat.Seq]*chat.Event
 	fruitless int
+	// gone says that we are no member as far as we know. The feed stays for its cursor, so that coming back to the chat
+	// plays nothing twice.
+	gone bool
 }
 
 // inbox puts what the server says into the order that Next promises. It does no I/O. What is missing it lists as work for
@@ -93,7 +96,7 @@ func (b *inbox) putLocked(u Update) {
 }
 
 // admit queues the event if there is room and moves the cursor to it.
-func (b *inbox) admit(id chat.ID, f *feed, e *chat.Event) bool {
+func (b *inbox) admit(f *feed, e *chat.Event) bool {
 	if b.events >= b.room {
 		return false
 	}
@@ -102,16 +105,8 @@ func (b *inbox) admit(id chat.ID, f *feed, e *chat.Event) bool {
 	f.cursor, f.fruitless = e.Seq, 0
 	delete(f.held, e.Seq)
 	signal(b.arrived)
-	if e.Change == chat.MemberRemoved && e.User == b.me {
-		b.forget(id) // what follows is not for us; coming back begins anew
-	}
+	f.gone = e.Change == chat.MemberRemoved && e.User == b.me
 	return true
-}
-
-// forget gives up a feed. What it holds cannot be completed any more.
-func (b *inbox) forget(id chat.ID) {
-	delete(b.feeds, id)
-	delete(b.dirty, id)
 }
 
 // live takes an event as the server pushed it, in whatever order.
@@ -131,12 +126,13 @@ func (b *inbox) live(e *chat.Event) {
 	f.head = max(f.head, e.Seq)
 	switch {
 	case e.Seq <= f.cursor: // a double
-	case e.Seq == f.cursor+1 && b.admit(e.Chat, f, e):
-		b.release(e.Chat, f)
+	case e.Seq == f.cursor+1 && b.admit(f, e):
+		b.release(f)
 	default:
 		if len(f.held) < maxHeld {
 			f.held[e.Seq] = e
 		}
+		f.gone = false
 		b.soil(e.Chat)
 	}
 }
@@ -161,13 +157,13 @@ func (b *inbox) soil(id chat.ID) {
 }
 
 // release admits held events as long as they follow.
-func (b *inbox) release(id chat.ID, f *feed) {
+func (b *inbox) release(f *feed) {
 	for s := range f.held {
 		if s <= f.cursor {
 			delete(f.held, s)
 		}
 	}
-	for e := f.held[f.cursor+1]; e != nil && b.admit(id, f, e); e = f.held[f.cursor+1] {
+	for e := f.held[f.cursor+1]; e != nil && b.admit(f, e); e = f.held[f.cursor+1] {
 	}
 }
 
@@ -184,14 +180,11 @@ func (b *inbox) page(id chat.ID, events []chat.Event, more bool) (wait bool) {
 	for i := range events {
 		e := &events[i]
 		f.head = max(f.head, e.Seq)
-		if e.Seq > f.cursor && !b.admit(id, f, e) {
+		if e.Seq > f.cursor && !b.admit(f, e) {
 			return false // the chat stays dirty until there is room
 		}
 	}
-	if b.feeds[id] != f {
-		return false
-	}
-	b.release(id, f)
+	b.release(f)
 	switch {
 	case more && len(events) > 0:
 		return false
@@ -222,8 +215,8 @@ func (b *inbox) giveUp(id chat.ID, f *feed) {
 		delete(b.dirty, id)
 		return
 	}
-	if b.admit(id, f, first) && b.feeds[id] == f {
-		b.release(id, f)
+	if b.admit(f, first) {
+		b.release(f)
 		if f.cursor >= f.head {
 			delete(b.dirty, id)
 		}
@@ -235,17 +228,22 @@ func (b *inbox) gone(id chat.ID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	f := b.feeds[id]
-	for f != nil && len(f.held) > 0 {
+	if f == nil {
+		delete(b.dirty, id)
+		return
+	}
+	for len(f.held) > 0 {
 		before := f.cursor
 		b.giveUp(id, f)
-		if b.feeds[id] != f {
-			return
-		}
 		if f.cursor == before {
 			return // no room: the chat stays dirty and comes here again
 		}
 	}
-	b.forget(id)
+	delete(b.dirty, id)
+	if !f.gone {
+		f.gone, f.head = true, f.cursor
+		b.putLocked(Update{Left: &Left{Chat: id}})
+	}
 }
 
 // resync says that something may be missing: in the chat, or anywhere if id is empty.
@@ -275,12 +273,15 @@ func (b *inbox) list(chats []Chat) {
 		case f == nil:
 			b.feeds[c.ID] = newFeed(c.LastSeq)
 		case c.LastSeq > f.cursor:
+			f.gone = false
 			f.head = max(f.head, c.LastSeq)
 			b.soil(c.ID)
 		}
 	}
-	for id := range unlisted { // we were removed, or it moved between two pages of the list
-		b.soil(id)
+	for id, f := range unlisted { // we were removed, or it moved between two pages of the list
+		if !f.gone {
+			b.soil(id)
+		}
 	}
 	b.settled, b.compare = true, false
 }
@@ -304,7 +305,7 @@ func (b *inbox) next() (task, bool) {
 		return task{}, false
 	}
 	for id := range b.dirty {
-		if f := b.feeds[id]; f != nil {
+		if f := b.feeds[id]; f != nil && !f.gone {
 			return task{chat: id, after: f.cursor, limit: min(free, chat.MaxPage)}, true
 		}
 		delete(b.dirty, id)
@@ -331,7 +332,7 @@ func (b *inbox) take() (Update, bool) {
 	}
 	b.events--
 	if f := b.feeds[u.Event.Chat]; f != nil && u.Event.Seq <= f.cursor {
-		f.taken = u.Event.Seq
+		f.taken = max(f.taken, u.Event.Seq)
 	}
 	if len(b.dirty) > 0 {
 		signal(b.work)
@@ -345,9 +346,10 @@ func (b *inbox) cursors(taken bool) map[chat.ID]chat.Seq {
 	defer b.mu.Unlock()
 	out := make(map[chat.ID]chat.Seq, len(b.feeds))
 	for id, f := range b.feeds {
-		out[id] = f.cursor
 		if taken {
 			out[id] = f.taken
+		} else if !f.gone {
+			out[id] = f.cursor
 		}
 	}
 	return out

@@ -14,6 +14,8 @@ type Update struct {
 	Presence *Presence
 	// Skipped says that events were left out on purpose.
 	Skipped *Skipped
+	// Left says that a chat is not ours any more.
+	Left *Left
 	// Link says that the connection was made or lost.
 	Link *Link
 	// Refusal is an error of the server that answers no request of ours that waits, as for a Typing or a Watch.
@@ -40,6 +42,11 @@ type Skipped struct {
 	From, To chat.Seq
 }
 
+// Left says that the server does not show Chat any more, although the event that removed us was not seen.
+type Left struct {
+	Chat chat.ID
+}
+
 // Link says whether the Conn is connected. Err is why it was lost.
 type Link struct {
 	Online bool
@@ -64,6 +71,8 @@ func (u *Update) key() key {
 		return key{kind: 'p', user: u.Presence.User}
 	case u.Skipped != nil:
 		return key{kind: 's', chat: u.Skipped.Chat}
+	case u.Left != nil:
+		return key{kind: 'g', chat: u.Left.Chat}
 	case u.Link != nil:
 		return key{kind: 'l'}
 	case u.Refusal != nil:

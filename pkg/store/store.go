@@ -151,6 +151,9 @@ type History interface {
 	Page(ctx context.Context, id chat.ID, r Range) ([]Item, error)
 	// Find returns where the message of (chat, sender, client id) stands. It fails with ErrNotFound.
 	Find(ctx context.Context, id chat.ID, sender chat.UserID, client chat.ClientID) (Found, error)
+	// Sent returns the client ids of the messages of a person in a chat, in any order, at most limit; where it returns limit of
+	// them there may be more.
+	Sent(ctx context.Context, id chat.ID, sender chat.UserID, limit int) ([]chat.ClientID, error)
 	// Record returns what the store knows of a chat. It fails with ErrNotFound.
 	Record(ctx context.Context, id chat.ID) (Record, error)
 	// Cursor returns how far a person has read; the zero Seq where nothing is known.

@@ -57,13 +57,14 @@ const (
 	HistoryEndpoint  = "svc.chat.history"
 	StateEndpoint    = "svc.chat.state"
 	FindEndpoint     = "svc.chat.find"
+	SentEndpoint     = "svc.chat.sent"
 	CursorEndpoint   = "svc.chat.cursor"
 	SharesEndpoint   = "svc.user.shares"
 	PresenceEndpoint = "svc.presence.get"
 )
 
 // Endpoints lists every endpoint of Service.
-var Endpoints = []string{SendEndpoint, HistoryEndpoint, StateEndpoint, FindEndpoint, CursorEndpoint, SharesEndpoint,
+var Endpoints = []string{SendEndpoint, HistoryEndpoint, StateEndpoint, FindEndpoint, SentEndpoint, CursorEndpoint, SharesEndpoint,
 	PresenceEndpoint}
 
 // EdgeLease is the first token of the keys in Presence that are leases of edges, not of people. No user id equals it.

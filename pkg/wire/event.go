@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 )
@@ -48,8 +49,10 @@ type Head struct {
 	Seq  chat.Seq
 }
 
-// Peek reads type, chat and seq of a frame. Frames made here begin with them, so that it looks at a few dozen bytes; any
-// other order of the keys is read as well, slower.
+// Peek reads type, chat and seq of a frame. Frames made here begin with them, so that it decodes a few dozen bytes and only
+// looks for keys in the others; any other order of the keys is read as well, slower. Of every JSON text it says what a full
+// decode says, repeated keys included (the last one counts, whatever its case). What is no JSON it may take for a frame if
+// it begins like one.
 func Peek(body []byte) (Head, error) {
 	if h, ok := peekFast(body); ok {
 		return h, nil
@@ -65,7 +68,7 @@ func Peek(body []byte) (Head, error) {
 	return Head{Type: h.Type, Chat: h.Chat, Seq: h.Seq}, nil
 }
 
-// peekFast reads `{"type":"T","chat":"C","seq":N,` and nothing else.
+// peekFast reads `{"type":"T","chat":"C","seq":N` with plain values and without one of these keys again, nothing else.
 func peekFast(b []byte) (Head, bool) {
 	var h Head
 	b, ok := bytes.CutPrefix(b, []byte(`{"type":"`))
@@ -91,7 +94,7 @@ func peekFast(b []byte) (Head, bool) {
 	var n uint64
 	for i, c := range b {
 		if c < '0' || c > '9' || i > 18 {
-			if i == 0 || i > 18 || c != ',' && c != '}' {
+			if i == 0 || i > 18 || i > 1 && b[0] == '0' || c != ',' && c != '}' || repeats(b[i:]) {
 				return h, false
 			}
 			return Head{Type: string(typ), Chat: chat.ID(id), Seq: chat.Seq(n)}, true
@@ -101,13 +104,84 @@ func peekFast(b []byte) (Head, bool) {
 	return h, false
 }
 
-// plainString returns what stands before the next quote, and what stands behind it, if it has no escape.
+// plainString returns what stands before the next quote, and what stands behind it, if it is ASCII that stands for itself.
 func plainString(b []byte) (s, rest []byte, ok bool) {
 	i := bytes.IndexByte(b, '"')
-	if i < 0 || i > chat.MaxID || bytes.IndexByte(b[:i], '\\') >= 0 {
+	if i < 0 || i > chat.MaxID || !plain(b[:i]) {
 		return nil, nil, false
 	}
 	return b[:i], b[i+1:], true
+}
+
+func plain(s []byte) bool {
+	for _, c := range s {
+		if c < ' ' || c > '~' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// repeats tells whether a key in what follows the head may be one of the head's again: the decoder would follow that one.
+func repeats(b []byte) bool {
+	for {
+		i := bytes.IndexByte(b, '"')
+		if i < 0 {
+			return false
+		}
+		b = b[i+1:]
+		if i = closingQuote(b); i < 0 {
+			return true // cut off
+		}
+		s := b[:i]
+		b = b[i+1:]
+		if isKey(b) && (!plain(s) || ofHead(s)) {
+			return true
+		}
+	}
+}
+
+// closingQuote is where the string ends whose first quote stands before b; negative if it does not.
+func closingQuote(b []byte) int {
+	for at := 0; ; at++ {
+		i := bytes.IndexByte(b[at:], '"')
+		if i < 0 {
+			return -1
+		}
+		at += i
+		escapes := 0
+		for escapes < at && b[at-escapes-1] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return at
+		}
+	}
+}
+
+// isKey tells whether what stands before b is a key: the colon follows.
+func isKey(b []byte) bool {
+	for _, c := range b {
+		switch c {
+		case ':':
+			return true
+		case ' ', '\t', '\r', '\n':
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// ofHead tells whether a decoder takes a key for one of the head's, which it does whatever the case.
+func ofHead(key []byte) bool {
+	switch len(key) {
+	case len("seq"):
+		return strings.EqualFold(string(key), "seq")
+	case len("type"):
+		return strings.EqualFold(string(key), "type") || strings.EqualFold(string(key), "chat")
+	}
+	return false
 }
 
 // DecodeState reads the state of a chat as the broker keeps it.

@@ -53,7 +53,9 @@ func checkDisplayName(s string) error {
 	return nil
 }
 
-func printable(s string) bool { return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0 }
+func printable(s string) bool {
+	return utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
+}
 
 // register makes an account and its first session.
 func (s *Server) register(c *call) (answer, error) {

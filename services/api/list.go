@@ -289,4 +289,3 @@ func parsePlace(s string) (place, error) {
 	}
 	return p, nil
 }
-

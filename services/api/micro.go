@@ -60,6 +60,19 @@ type FindAnswer struct {
 	SentAt chat.Time `json:"sent_at"`
 }
 
+// SentRequest asks subject.SentEndpoint for the ids of all messages of Sender in a chat.
+type SentRequest struct {
+	Chat   string `json:"chat"`
+	Sender string `json:"sender"`
+}
+
+// SentAnswer is a chatlog.Sent; IDs has 8 bytes for each.
+type SentAnswer struct {
+	IDs      []byte   `json:"ids"`
+	UpTo     chat.Seq `json:"up_to"`
+	Complete bool     `json:"complete"`
+}
+
 // CursorRequest asks subject.CursorEndpoint how far a person has read a chat, as the store has it.
 type CursorRequest struct {
 	Chat string `json:"chat"`
@@ -97,6 +110,8 @@ func (s *Server) endpoints() []bus.Endpoint {
 			Doc: "what the store has of a chat: {chat} to {seq, n, at, stream, state}"},
 		{Subject: subject.FindEndpoint, Handle: endpoint(s, s.microFind),
 			Doc: "where a message stands: {chat, sender, client_id} to {seq, sent_at}"},
+		{Subject: subject.SentEndpoint, Handle: endpoint(s, s.microSent),
+			Doc: "the ids of what a person has sent to a chat: {chat, sender} to {ids, up_to, complete}"},
 		{Subject: subject.CursorEndpoint, Handle: endpoint(s, s.microCursor),
 			Doc: "how far the store knows a person to have read: {chat, user} to {seq, n}"},
 		{Subject: subject.SharesEndpoint, Handle: endpoint(s, s.microShares),
@@ -214,6 +229,19 @@ func (s *Server) microFind(ctx context.Context, q FindRequest) (any, error) {
 		return nil, chat.Errorf(chat.NotFound, "no such message")
 	}
 	return FindAnswer{Seq: f.Seq, SentAt: f.SentAt}, err
+}
+
+func (s *Server) microSent(ctx context.Context, q SentRequest) (any, error) {
+	id, err := chat.ParseID(q.Chat)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := chat.ParseUserID(q.Sender)
+	if err != nil {
+		return nil, err
+	}
+	sent, err := s.older.Sent(ctx, id, sender)
+	return SentAnswer{IDs: sent.Bytes(), UpTo: sent.UpTo, Complete: sent.Complete}, err
 }
 
 func (s *Server) microCursor(ctx context.Context, q CursorRequest) (any, error) {

@@ -165,7 +165,7 @@ func (o *Older) forward(ctx context.Context, id chat.ID, r store.Range, rec *sto
 		switch {
 		case it.Seq < next:
 			return true
-		case it.Seq >= end:
+		case next >= end:
 			return false
 		case it.Seq > next:
 			hole = true
@@ -216,13 +216,9 @@ func (o *Older) forward(ctx context.Context, id chat.ID, r store.Range, rec *sto
 		return p, err
 	}
 	if rec == nil && len(p.Items) == 0 && !hole {
-		// Nothing follows, if the log still has the event itself; otherwise it may have forgotten what follows.
+		// Nothing follows in the log. That is the end of the chat if the log has anything of it: then it has the head.
 		hole = true
-		err := o.walk(ctx, id, r.After-min(r.After, 1), 0, 1, func(it store.Item) bool {
-			hole = it.Seq != r.After
-			return false
-		})
-		if err != nil {
+		if err := o.walk(ctx, id, 0, 0, 1, func(store.Item) bool { hole = false; return false }); err != nil {
 			return p, err
 		}
 	}

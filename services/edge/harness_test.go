@@ -51,6 +51,10 @@ func (noStore) Record(context.Context, chat.ID) (store.Record, error) {
 	return store.Record{}, store.ErrNotFound
 }
 
+func (noStore) Sent(context.Context, chat.ID, chat.UserID) (chatlog.Sent, error) {
+	return chatlog.Sent{}, nil
+}
+
 func (noStore) Find(context.Context, chat.ID, chat.UserID, chat.ClientID) (store.Found, error) {
 	return store.Found{}, store.ErrNotFound
 }

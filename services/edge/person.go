@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/pkg/wire"
@@ -81,7 +83,8 @@ func (p *person) receive(m *nats.Msg) {
 		return
 	}
 	stream, _ := strconv.ParseUint(m.Header.Get(subject.HeaderStream), 10, 64)
-	p.s.c.Log.Observe(h.Chat, typ, h.Seq, stream, m.Data)
+	p.s.c.Log.Observe(chatlog.Observed{Chat: h.Chat, Type: typ, Seq: h.Seq, Stream: stream,
+		ID: m.Header.Get(jetstream.MsgIDHeader), Body: m.Data})
 	p.event(frame{chat: h.Chat, seq: h.Seq, data: m.Data})
 	if typ == chat.Changed {
 		p.s.watchers.recheck(p, h.Chat, m.Data)

@@ -13,6 +13,7 @@ import (
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -126,7 +127,7 @@ func (s *Server) takeOver(ctx context.Context, p int, first, last uint64) error 
 			if err != nil || h.Seq == 0 || h.Chat != subject.ChatOf(m.Subject) {
 				continue // put aside when it is delivered
 			}
-			if err := s.inOrder(ctx, done, h, m.Sequence, m.Data); err != nil {
+			if err := s.inOrder(ctx, done, h, m.Sequence, m.Header.Get(jetstream.MsgIDHeader), m.Data); err != nil {
 				return err
 			}
 		}
@@ -149,7 +150,7 @@ func (s *Server) events(ctx context.Context, p int, batch []bus.Delivery) error 
 			}
 			continue
 		}
-		if err := s.inOrder(ctx, done, h, d.Stream, d.Data()); err != nil {
+		if err := s.inOrder(ctx, done, h, d.Stream, d.Headers().Get(jetstream.MsgIDHeader), d.Data()); err != nil {
 			return err
 		}
 	}
@@ -162,7 +163,7 @@ func (s *Server) events(ctx context.Context, p int, batch []bus.Delivery) error 
 
 // inOrder publishes an event unless it was published before, and what is missing before it first. done has what is not
 // flushed yet.
-func (s *Server) inOrder(ctx context.Context, done map[chat.ID]chat.Seq, h wire.Head, stream uint64, body []byte) error {
+func (s *Server) inOrder(ctx context.Context, done map[chat.ID]chat.Seq, h wire.Head, stream uint64, id string, body []byte) error {
 	last, known := done[h.Chat]
 	if !known {
 		last, known = s.published.Peek(h.Chat)
@@ -176,7 +177,7 @@ func (s *Server) inOrder(ctx context.Context, done map[chat.ID]chat.Seq, h wire.
 		}
 	}
 	done[h.Chat] = h.Seq
-	return s.publish(ctx, h, stream, body)
+	return s.publish(ctx, h, stream, id, body)
 }
 
 // flush returns once the broker has all that was published.
@@ -202,7 +203,7 @@ func (s *Server) fill(ctx context.Context, id chat.ID, last, next chat.Seq) erro
 			if err != nil {
 				return err
 			}
-			if err := s.publish(ctx, h, 0, it.Body); err != nil {
+			if err := s.publish(ctx, h, 0, "", it.Body); err != nil {
 				return err
 			}
 			last = it.Seq
@@ -212,15 +213,17 @@ func (s *Server) fill(ctx context.Context, id chat.ID, last, next chat.Seq) erro
 	return nil
 }
 
-// publish sends an event to everyone who is to receive it. stream is its stream sequence, zero where it is not known.
-func (s *Server) publish(ctx context.Context, h wire.Head, stream uint64, body []byte) error {
-	state, err := s.stateAt(ctx, h, stream, body)
+// publish sends an event to everyone who is to receive it. stream is its stream sequence, zero where it is not known, and id its
+// message id.
+func (s *Server) publish(ctx context.Context, h wire.Head, stream uint64, id string, body []byte) error {
+	state, err := s.stateAt(ctx, h, stream, id, body)
 	if err != nil {
 		return err
 	}
 	header := nats.Header{}
 	if stream > 0 {
 		header[subject.HeaderStream] = []string{strconv.FormatUint(stream, 10)}
+		header[jetstream.MsgIDHeader] = []string{id}
 	}
 	to := state.ReceiversAt(h.Seq)
 	for _, u := range to {
@@ -233,12 +236,13 @@ func (s *Server) publish(ctx context.Context, h wire.Head, stream uint64, body [
 }
 
 // stateAt returns a state of the chat that knows who received the event: one that is not older than it.
-func (s *Server) stateAt(ctx context.Context, h wire.Head, stream uint64, body []byte) (*chat.State, error) {
+func (s *Server) stateAt(ctx context.Context, h wire.Head, stream uint64, id string, body []byte) (*chat.State, error) {
 	snap, err := s.c.Log.Known(ctx, h.Chat)
 	for attempt := 0; err == nil && snap.Head.Seq < h.Seq; attempt++ {
 		var known bool
 		if stream > 0 {
-			snap, known = s.c.Log.Observe(h.Chat, chat.EventType(h.Type), h.Seq, stream, body)
+			snap, known = s.c.Log.Observe(chatlog.Observed{Chat: h.Chat, Type: chat.EventType(h.Type), Seq: h.Seq,
+				Stream: stream, ID: id, Body: body})
 		}
 		if !known {
 			if err = bus.Sleep(ctx, time.Duration(attempt)*20*time.Millisecond); err == nil {

@@ -30,8 +30,8 @@ func (t *table) hostNumber(name hostName) (uint32, bool) {
 
 // fits tells whether the lease of the host's edge stands, and for this life of it. The lock is held.
 func (t *table) fits(h host) bool {
-	l, ok := t.leases[h.edge]
-	return ok && (l.life == h.life || l.life == "" || h.life == "")
+	life, ok := t.leases[h.edge]
+	return ok && (life == h.life || life == "" || h.life == "")
 }
 
 // leave takes a person off a host. The lock is held.
@@ -49,11 +49,11 @@ func (t *table) leased(edge, life string, at time.Time, revision uint64) {
 	t.mu.Lock()
 	t.revision = revision
 	had, ok := t.leases[edge]
-	if ok && had.life == life {
+	if ok && had == life {
 		t.mu.Unlock()
 		return
 	}
-	t.leases[edge] = lease{life}
+	t.leases[edge] = life
 	t.mu.Unlock()
 	t.revive(edge, at)
 }

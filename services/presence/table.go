@@ -1,7 +1,9 @@
 package presence
 
 import (
+	"hash/maphash"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 type table struct {
 	// changed is told of each transition, with the lock held. It must not block.
 	changed func(user chat.UserID, online bool, at time.Time)
+	seed    maphash.Seed
 
 	mu     sync.RWMutex // guards the following fields
 	shards [shards]map[chat.UserID]place
@@ -23,11 +26,12 @@ type table struct {
 	hosts  []host                   // by number; the first is none
 	free   []uint32                 // numbers without a host
 	number map[hostName]uint32
-	leases map[string]lease
+	leases map[string]string // of the edges, with their life
 	online int
 	// revision of the last change that was fed.
 	revision uint64
 	phase    phase
+	settleAt time.Time // when it is enough of settling
 	// first is that no phase has been live yet.
 	first bool
 	// fresh holds who changed, in the first rebuild, after since: whether that was told is not known.
@@ -61,8 +65,6 @@ type host struct {
 	dead time.Time
 }
 
-type lease struct{ life string }
-
 // place says on which hosts a person is, 20 bits each, and whether they were told to be online.
 type place uint64
 
@@ -75,7 +77,7 @@ const (
 )
 
 func newTable(changed func(chat.UserID, bool, time.Time)) *table {
-	t := &table{changed: changed, first: true}
+	t := &table{changed: changed, seed: maphash.MakeSeed(), first: true}
 	t.reset()
 	for i := range t.shards {
 		t.shards[i] = map[chat.UserID]place{}
@@ -85,16 +87,12 @@ func newTable(changed func(chat.UserID, bool, time.Time)) *table {
 
 func (t *table) reset() {
 	t.crowd, t.hosts, t.free = map[chat.UserID][]uint32{}, make([]host, 1), nil
-	t.number, t.leases, t.fresh = map[hostName]uint32{}, map[string]lease{}, map[chat.UserID]time.Time{}
+	t.number, t.leases, t.fresh = map[hostName]uint32{}, map[string]string{}, map[chat.UserID]time.Time{}
 	t.revision, t.phase = 0, rebuilding
 }
 
 func (t *table) shard(user chat.UserID) map[chat.UserID]place {
-	h := uint32(2166136261) // FNV-1a
-	for i := range len(user) {
-		h = (h ^ uint32(user[i])) * 16777619
-	}
-	return t.shards[h%shards]
+	return t.shards[maphash.String(t.seed, string(user))%shards]
 }
 
 // begin forgets who is where, but not what was told. In the first rebuild, changes later than since count as not told.
@@ -114,10 +112,10 @@ func (t *table) begin(since time.Time) {
 	}
 }
 
-// ready ends a rebuild: who came online meanwhile is told; who went offline is told by settled.
-func (t *table) ready(now time.Time) {
+// ready ends a rebuild: who came online meanwhile is told; who went offline is told by settled, from settleAt on.
+func (t *table) ready(now, settleAt time.Time) {
 	t.mu.Lock()
-	t.phase = settling
+	t.phase, t.settleAt = settling, settleAt
 	for i := range t.hosts {
 		if h := &t.hosts[i]; h.people > 0 && !h.alive {
 			h.dead = now
@@ -140,16 +138,16 @@ func (t *table) ready(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for user, at := range fresh {
-		if p := t.shard(user)[user]; !t.on(user, p) {
+		if t.shard(user)[user] == 0 {
 			t.changed(user, false, at)
 		}
 	}
 }
 
-// settled ends the time of settling. What is missing now has gone.
+// settled ends the time of settling if it is over. What is missing then has gone.
 func (t *table) settled(now time.Time) {
 	t.mu.Lock()
-	if t.phase != settling {
+	if t.phase != settling || now.Before(t.settleAt) {
 		t.mu.Unlock()
 		return
 	}
@@ -158,7 +156,7 @@ func (t *table) settled(now time.Time) {
 	t.first = false
 	t.mu.Unlock()
 	t.walk(func(user chat.UserID, p place) place {
-		if first && p&told == 0 && p != 0 && !t.on(user, p) {
+		if first && t.phase == live && p&told == 0 && p != 0 && !t.on(user, p) {
 			t.changed(user, false, now) // a dead edge's key: they were online, and nobody was there to tell
 		}
 		return t.settle(user, p, now)
@@ -200,7 +198,7 @@ func (t *table) on(user chat.UserID, p place) bool {
 	if p&crowded != 0 {
 		return slices.ContainsFunc(t.crowd[user], func(h uint32) bool { return t.hosts[h].alive })
 	}
-	for ; p&^told != 0; p = p &^ told >> hostBits {
+	for ; p&^told != 0; p = (p &^ told) >> hostBits {
 		if t.hosts[p&hostMask].alive {
 			return true
 		}
@@ -258,7 +256,7 @@ func (t *table) move(user chat.UserID, edge string, n uint32, at time.Time) {
 	people := t.shard(user)
 	p, known := people[user]
 	if t.fresh != nil && t.first && !at.Before(t.since) {
-		t.fresh[chat.UserID([]byte(user))] = at
+		t.fresh[chat.UserID(strings.Clone(string(user)))] = at
 	}
 	hosts := t.hostsOf(user, p)
 	i := slices.IndexFunc(hosts, func(h uint32) bool { return t.hosts[h].edge == edge })
@@ -284,7 +282,7 @@ func (t *table) move(user chat.UserID, edge string, n uint32, at time.Time) {
 	case known:
 		people[user] = p
 	default:
-		people[chat.UserID([]byte(user))] = p // user is a part of the key, which need not be kept
+		people[chat.UserID(strings.Clone(string(user)))] = p // user is a part of the key, which need not be kept
 	}
 }
 

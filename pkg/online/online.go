@@ -1,0 +1,136 @@
+// Package online tells the mesh which people an edge hosts, with a key for each of them in the bucket of presence and one
+// lease for the edge. It promises that Come and Go never wait, that only the last wish of a person counts, and that the
+// bucket comes to hold what is so after whatever happened to the broker in between.
+//
+//	Come, Go ──► queue (each person once) ──► writer ──► $KV.presence.<user>.<edge>     written on coming and going,
+//	                                           ▲                                          renewed before the bucket's age
+//	                       lease (re)born, or  │
+//	                       keys may be lost ───┤
+//	                                          beat ────► $KV.presence.edge.<edge>       written every ttl/3
+//
+// The lease and all keys carry the life of the reporter. A key counts while the lease of its edge stands with the same
+// life: when the edge dies, its people go offline with one expired key, and what a former process of the same name left
+// behind counts for nothing.
+package online
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/chat"
+)
+
+// lifePrefix begins the value of a lease and of a key; what follows names the life.
+const lifePrefix = "life="
+
+// LifeOf returns the life in the value of a lease or a key, empty if it has none. A lease or key without one fits every
+// life: others than reporters may write such.
+func LifeOf(value []byte) string {
+	life, ok := bytes.CutPrefix(value, []byte(lifePrefix))
+	if !ok {
+		return ""
+	}
+	return string(life)
+}
+
+// Reporter keeps the keys of one edge. It costs about 55 bytes a hosted person beside the id, which it shares with the
+// caller.
+type Reporter struct {
+	bus  *bus.Bus
+	edge string
+	ttl  time.Duration
+	log  *slog.Logger
+	// value is what the lease and all keys hold.
+	value   []byte
+	started time.Time
+	wake    chan struct{} // there is something to write
+
+	mu     sync.Mutex // guards the following fields
+	people map[chat.UserID]hosted
+	queue  []chat.UserID // whose key may differ from the wish; each person once
+	leased bool          // keys may be written
+	again  int           // how often all keys had to be put again: what was under way then does not count as stored
+	ended  bool
+}
+
+// hosted is what a reporter knows of a person.
+type hosted struct {
+	// revision of the key, zero when it is not known.
+	revision uint64
+	// put is when the key was last stored, in ticks since the reporter was made.
+	put uint32
+	// wanted is the last wish; queued that the person stands in the queue; stored that the broker has acknowledged the key;
+	// maybe that the key can be there.
+	wanted, queued, stored, maybe bool
+}
+
+// New returns a reporter for the edge of that name, which is one token of a subject and belongs to no other live process.
+// ttl, in whole seconds, is how long the lease outlives its last beat: after it a dead edge's people are offline.
+func New(b *bus.Bus, edge string, ttl time.Duration, log *slog.Logger) *Reporter {
+	return &Reporter{bus: b, edge: edge, ttl: max(ttl, time.Second).Round(time.Second), log: log.With("edge", edge),
+		value: []byte(lifePrefix + rand.Text()[:12]), started: time.Now(), wake: make(chan struct{}, 1),
+		people: map[chat.UserID]hosted{}}
+}
+
+// Come tells that the first connection of a person has opened. It does not wait. Saying it again does nothing.
+func (r *Reporter) Come(user chat.UserID) { r.wish(user, true) }
+
+// Go tells that the last connection of a person has closed. It does not wait. Saying it again does nothing.
+func (r *Reporter) Go(user chat.UserID) { r.wish(user, false) }
+
+func (r *Reporter) wish(user chat.UserID, wanted bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.people[user]
+	if r.ended || h.wanted == wanted {
+		return
+	}
+	h.wanted = wanted
+	r.people[user] = r.enqueue(user, h)
+	r.ring()
+}
+
+// enqueue puts a person into the queue. The lock is held.
+func (r *Reporter) enqueue(user chat.UserID, h hosted) hosted {
+	if !h.queued {
+		h.queued = true
+		r.queue = append(r.queue, user)
+	}
+	return h
+}
+
+func (r *Reporter) ring() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run writes until ctx ends. Then it takes the lease back, so that everybody here is offline at once, and as many keys as
+// it can in a second. It fails at once where the edge's name cannot be part of a key. It is called once.
+func (r *Reporter) Run(ctx context.Context) error {
+	if _, err := chat.ParseID(r.edge); err != nil {
+		return fmt.Errorf("online: name of the edge: %w", err)
+	}
+	var beating sync.WaitGroup
+	l := &lease{Reporter: r}
+	beating.Go(func() { l.beat(ctx) })
+	r.write(ctx)
+	beating.Wait()
+	r.mu.Lock()
+	people := r.people
+	r.ended, r.people, r.queue = true, nil, nil
+	r.mu.Unlock()
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if l.end(bye) {
+		r.removeAll(bye, people)
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/chatlog"
+	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
+)
+
+func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
+	w := newWorld(t)
+	p := w.people("ann", "ben", "eve")
+	ann, ben, eve := p[0], p[1], p[2]
+	id := ann.direct(ben)
+	w.persist(id, 0)
+	client := w.broker.Bus(t)
+	ask := func(endpoint string, in, out any) error { return client.Call(t.Context(), endpoint, in, out) }
+
+	var s SendAnswer
+	send := SendRequest{Chat: string(id), Sender: string(ann.id), ClientID: "c1", Text: "hello"}
+	check(t, ask(subject.SendEndpoint, send, &s))
+	if s.Chat != id || s.Seq != 2 || s.SentAt.IsZero() || s.Duplicate {
+		t.Errorf("send: got %+v", s)
+	}
+	check(t, ask(subject.SendEndpoint, send, &s))
+	if s.Seq != 2 || !s.Duplicate {
+		t.Errorf("send again: got %+v", s)
+	}
+	var h wire.Page
+	check(t, ask(subject.HistoryEndpoint, HistoryRequest{Chat: string(id), User: string(ben.id), Forward: true, Limit: 1}, &h))
+	if h.FromSeq != 1 || h.ToSeq != 1 || !h.HasMore || len(h.Messages) != 1 {
+		t.Errorf("history: got %+v", h)
+	}
+	var st StateAnswer
+	check(t, ask(subject.StateEndpoint, StateRequest{Chat: string(id)}, &st))
+	if st.Seq != 1 || st.State == nil || len(st.State.Members) != 2 {
+		t.Errorf("state: got %+v; want what the store has", st)
+	}
+	var f FindAnswer
+	check(t, ask(subject.FindEndpoint, FindRequest{Chat: string(id), Sender: string(ann.id), ClientID: "c1"}, &f))
+	if f.Seq != 2 || !f.SentAt.Equal(s.SentAt.Time) {
+		t.Errorf("find: got %+v; want %+v", f, s)
+	}
+	var c CursorAnswer
+	check(t, ask(subject.CursorEndpoint, CursorRequest{Chat: string(id), User: string(ann.id)}, &c))
+	if c != (CursorAnswer{}) {
+		t.Errorf("cursor: got %+v; want none in the store", c)
+	}
+	w.persist(id, 0)
+	check(t, ask(subject.CursorEndpoint, CursorRequest{Chat: string(id), User: string(ann.id)}, &c))
+	if c != (CursorAnswer{Seq: 2, N: 1}) {
+		t.Errorf("cursor: got %+v; want that of the own message", c)
+	}
+	var sh SharesAnswer
+	check(t, ask(subject.SharesEndpoint, SharesRequest{User: string(ann.id), Others: []string{string(eve.id), string(ben.id)}}, &sh))
+	sameIDs(t, sh.Users, ids(ben))
+
+	for _, r := range []struct {
+		endpoint string
+		in       any
+		code     chat.Code
+	}{
+		{subject.SendEndpoint, "x", chat.BadRequest},
+		{subject.SendEndpoint, SendRequest{Chat: ">", Sender: "a", ClientID: "c", Text: "t"}, chat.BadRequest},
+		{subject.SendEndpoint, SendRequest{Chat: string(id), Sender: "a.b", ClientID: "c", Text: "t"}, chat.BadRequest},
+		{subject.SendEndpoint, SendRequest{Chat: string(id), Sender: string(ann.id), Text: "t"}, chat.BadRequest},
+		{subject.SendEndpoint, SendRequest{Chat: string(id), Sender: string(ann.id), ClientID: "c"}, chat.BadRequest},
+		{subject.SendEndpoint, SendRequest{Chat: string(id), Sender: string(ann.id), ClientID: "c", Text: strings.Repeat("x", chat.MaxText+1)}, chat.TooLong},
+		{subject.SendEndpoint, SendRequest{Chat: string(id), Sender: string(eve.id), ClientID: "c1", Text: "t"}, chat.NotFound},
+		{subject.SendEndpoint, SendRequest{Chat: "nope", Sender: string(ann.id), ClientID: "c1", Text: "t"}, chat.NotFound},
+		{subject.HistoryEndpoint, HistoryRequest{Chat: "*"}, chat.BadRequest},
+		{subject.HistoryEndpoint, HistoryRequest{Chat: string(id), User: "a b"}, chat.BadRequest},
+		{subject.HistoryEndpoint, HistoryRequest{Chat: string(id), Limit: -1}, chat.BadRequest},
+		{subject.HistoryEndpoint, HistoryRequest{Chat: string(id), MaxBytes: -1}, chat.BadRequest},
+		{subject.HistoryEndpoint, HistoryRequest{Chat: string(id), User: string(eve.id)}, chat.NotFound},
+		{subject.HistoryEndpoint, HistoryRequest{Chat: "nope"}, chat.NotFound},
+		{subject.HistoryEndpoint, map[string]any{"chat": id, "after": -1}, chat.BadRequest},
+		{subject.StateEndpoint, StateRequest{}, chat.BadRequest},
+		{subject.StateEndpoint, StateRequest{Chat: "nope"}, chat.NotFound},
+		{subject.FindEndpoint, FindRequest{Chat: "a.b", Sender: "a", ClientID: "c"}, chat.BadRequest},
+		{subject.FindEndpoint, FindRequest{Chat: "a", Sender: "", ClientID: "c"}, chat.BadRequest},
+		{subject.FindEndpoint, FindRequest{Chat: "a", Sender: "a", ClientID: "c.d"}, chat.BadRequest},
+		{subject.FindEndpoint, FindRequest{Chat: string(id), Sender: string(ben.id), ClientID: "c1"}, chat.NotFound},
+		{subject.CursorEndpoint, CursorRequest{Chat: string(id)}, chat.BadRequest},
+		{subject.CursorEndpoint, CursorRequest{User: "a"}, chat.BadRequest},
+		{subject.SharesEndpoint, SharesRequest{User: ""}, chat.BadRequest},
+		{subject.SharesEndpoint, SharesRequest{User: "a", Others: []string{"b c"}}, chat.BadRequest},
+		{subject.SharesEndpoint, SharesRequest{User: "a", Others: make([]string, 1001)}, chat.BadRequest},
+	} {
+		if err := ask(r.endpoint, r.in, nil); !chat.Is(err, r.code) {
+			t.Errorf("%s %+v: got %v; want %s", r.endpoint, r.in, err, r.code)
+		}
+	}
+	w.store.down.Store(true)
+	for endpoint, in := range map[string]any{subject.StateEndpoint: StateRequest{Chat: string(id)},
+		subject.CursorEndpoint: CursorRequest{Chat: string(id), User: string(ann.id)},
+		subject.SharesEndpoint: SharesRequest{User: string(ann.id), Others: []string{string(ben.id)}}} {
+		if err := ask(endpoint, in, nil); !chat.Is(err, chat.Unavailable) {
+			t.Errorf("%s without the store: got %v; want unavailable", endpoint, err)
+		}
+	}
+}
+
+func TestAskingFromAfarIsTheSameAsLookingHere(t *testing.T) {
+	w := newWorld(t)
+	p := w.people("ann", "ben")
+	id := p[0].direct(p[1])
+	for i := range 6 {
+		p[i%2].send(id, fmt.Sprint(i))
+	}
+	p[0].call("POST", chatPath(id, "messages"), `{"client_id":"c1","text":"t"}`).want(t, 201, "")
+	w.persist(id, 4)
+	here, afar := w.api.older, chatlog.Remote{Bus: w.broker.Bus(t)}
+	ctx := t.Context()
+	r1, err := here.Record(ctx, id)
+	check(t, err)
+	r2, err := afar.Record(ctx, id)
+	if err != nil || !cmp.Equal(r1, r2) {
+		t.Errorf("record: got %+v, %v; want %+v", r2, err, r1)
+	}
+	if _, err := afar.Record(ctx, "nope"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("record of no chat: got %v; want not found", err)
+	}
+	f1, err := here.Find(ctx, id, p[0].id, "c1")
+	check(t, err)
+	f2, err := afar.Find(ctx, id, p[0].id, "c1")
+	if err != nil || !cmp.Equal(f1, f2) {
+		t.Errorf("find: got %+v, %v; want %+v", f2, err, f1)
+	}
+	if _, err := afar.Find(ctx, id, p[1].id, "c1"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("find nothing: got %v; want not found", err)
+	}
+	c1, err := here.Cursor(ctx, id, p[0].id)
+	check(t, err)
+	c2, err := afar.Cursor(ctx, id, p[0].id)
+	if err != nil || !cmp.Equal(c1, c2) || c1.Seq == 0 {
+		t.Errorf("cursor: got %+v, %v; want %+v", c2, err, c1)
+	}
+	for _, g := range []store.Range{{Limit: 3}, {Limit: 200}, {Limit: 3, Before: 5}, {Limit: 3, After: 2}, {Limit: 3, Forward: true},
+		{Limit: 2, After: 3, Before: 6}, {Limit: 2, Before: 1}, {Limit: 5, MaxBytes: 1}, {Limit: 5, After: 8}} {
+		p1, err := here.Page(ctx, id, g)
+		check(t, err)
+		p2, err := afar.Page(ctx, id, g)
+		if err != nil || p1.From != p2.From || p1.To != p2.To || p1.More != p2.More || !sameItems(p1.Items, p2.Items) {
+			t.Errorf("%+v: got %d..%d more %t, %v; want %d..%d more %t", g, p2.From, p2.To, p2.More, err, p1.From, p1.To, p1.More)
+		}
+	}
+}
+
+func TestAPageOverNATSFitsIntoAMessage(t *testing.T) {
+	w := newWorld(t)
+	ann := w.person("ann")
+	id := ann.group()
+	text := strings.Repeat("\U0001F600", chat.MaxText) // 400 KB
+	for range 4 {
+		ann.send(id, text)
+	}
+	got := 0
+	for after := chat.Seq(0); ; {
+		var h wire.Page
+		check(t, w.bus.Call(t.Context(), subject.HistoryEndpoint, HistoryRequest{Chat: string(id), After: after, Forward: true, Limit: 200}, &h))
+		if len(h.Messages) == 0 {
+			t.Fatalf("got nothing after %d", after)
+		}
+		got += len(h.Messages)
+		after = h.ToSeq
+		if !h.HasMore {
+			break
+		}
+	}
+	if got != 5 {
+		t.Errorf("got %d events; want 5", got)
+	}
+	// Over HTTP all fit at once.
+	var page wire.Page
+	ann.call("GET", chatPath(id, "messages"), nil).want(t, 200, "").into(t, &page)
+	if len(page.Messages) != 5 || page.HasMore {
+		t.Errorf("got %d events, more %t; want all 5", len(page.Messages), page.HasMore)
+	}
+}
