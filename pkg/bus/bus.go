@@ -39,6 +39,8 @@ type Config struct {
 	// OnLost is called whenever messages of core subscriptions may have been lost: after a reconnect, and when a
 	// subscription overflowed. It must not block. Nil for no call.
 	OnLost func()
+	// OnBroken is called when the connection breaks. It must not block. Nil for no call.
+	OnBroken func()
 }
 
 // Bus is a connection to NATS. It may be shared.
@@ -71,6 +73,9 @@ func Connect(c Config) (*Bus, error) {
 		nats.Timeout(2 * time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			log.Warn("broker connection lost", "error", err)
+			if c.OnBroken != nil {
+				c.OnBroken()
+			}
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			log.Info("broker connection back")

@@ -54,6 +54,15 @@ func (b *Bus) From(ctx context.Context, stream, subj string, from uint64, limit,
 	return collect(seq, err, "batch of "+stream)
 }
 
+// Since is From, from the first message that was stored at or after a time.
+func (b *Bus) Since(ctx context.Context, stream, subj string, since time.Time, limit, maxBytes int) ([]*Msg, error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	seq, err := jetstreamext.GetBatch(ctx, b.js, stream, limit, jetstreamext.GetBatchStartTime(since),
+		jetstreamext.GetBatchSubject(subj), jetstreamext.GetBatchMaxBytes(maxBytes))
+	return collect(seq, err, "batch of "+stream)
+}
+
 func collect(seq func(func(*Msg, error) bool), err error, op string) ([]*Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDown, op, err)

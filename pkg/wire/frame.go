@@ -43,6 +43,8 @@ const (
 	TypeResync   = "resync"
 	TypeDraining = "draining"
 	TypeError    = "error"
+	// TypeHeads never reaches a client: it is what the fan-out tells the edges of a person.
+	TypeHeads = "heads"
 )
 
 // maxRequestID bounds what a client may have echoed, in bytes of JSON.
@@ -160,6 +162,13 @@ type Presence struct {
 type Resync struct {
 	Type string  `json:"type"`
 	Chat chat.ID `json:"chat,omitempty"`
+}
+
+// Heads tells the edges of a person the last seq of chats that fell quiet, so that they notice when the last event was lost on
+// its way.
+type Heads struct {
+	Type  string               `json:"type"`
+	Heads map[chat.ID]chat.Seq `json:"heads"`
 }
 
 // Draining tells that this edge is going away: reconnect at a random moment within the given time.

@@ -22,6 +22,7 @@ func credentials(name, password string) map[string]string {
 }
 
 func TestWhoRegistersIsLoggedInAndCanLogInAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var g grant
 	w.call("", "POST", "/v1/users", map[string]string{"username": "ann", "password": "correct horse", "email": "ann@example.org"}).
@@ -51,6 +52,7 @@ func TestWhoRegistersIsLoggedInAndCanLogInAgain(t *testing.T) {
 }
 
 func TestOfConcurrentRegistrationsOfANameOneSucceeds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -70,6 +72,7 @@ func TestOfConcurrentRegistrationsOfANameOneSucceeds(t *testing.T) {
 }
 
 func TestAWrongPasswordAndAnUnknownNameGetTheSameAnswer(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.call("", "POST", "/v1/users", credentials("ann", "correct horse")).want(t, 201, "")
 	before := w.hasher.Stats().Computed
@@ -86,6 +89,7 @@ func TestAWrongPasswordAndAnUnknownNameGetTheSameAnswer(t *testing.T) {
 }
 
 func TestLoginIsLimitedByNameAndAddressBeforeHashing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, func(c *Config) { c.Limits = true })
 	try := func(name, forwarded string) reply {
 		req, err := http.NewRequest("POST", w.url+"/v1/sessions", strings.NewReader(`{"username":"`+name+`","password":"wrong horse"}`))
@@ -134,6 +138,7 @@ func TestAnAddressIsThatOfTheConnection(t *testing.T) {
 }
 
 func TestARefreshedPairReplacesTheOldOne(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	var first, second grant
 	w.call("", "POST", "/v1/users", credentials("ann", "correct horse")).want(t, 201, "").into(t, &first)
@@ -158,6 +163,7 @@ func TestARefreshedPairReplacesTheOldOne(t *testing.T) {
 }
 
 func TestOfRacingRefreshesAtMostOneSucceedsAndTheSessionEnds(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for round := range 5 {
 		p := w.person("racer")
@@ -193,6 +199,7 @@ func TestOfRacingRefreshesAtMostOneSucceedsAndTheSessionEnds(t *testing.T) {
 }
 
 func TestLoggingOutEndsTheSessionEverywhere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	// Another node, with a key of its own.
 	key, err := auth.LoadOrCreateKey(t.TempDir() + "/other")
@@ -247,6 +254,7 @@ func TestLoggingOutEndsTheSessionEverywhere(t *testing.T) {
 }
 
 func TestALogoutThatFailedHalfwayCanBeTriedAgain(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.person("ann")
 	w.broker.Stop()
@@ -259,6 +267,7 @@ func TestALogoutThatFailedHalfwayCanBeTriedAgain(t *testing.T) {
 }
 
 func TestASessionRevokedButNotDeletedEndsWithItsNextRefresh(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a, err := w.api.begin(t.Context(), mustUser(t, w, w.person("ann")))
 	check(t, err)
@@ -292,6 +301,7 @@ func TestEndedSessionsAreForgottenWhenTheirTokensHaveExpired(t *testing.T) {
 }
 
 func TestTheKeyOfTheSignerIsPublishedAndPutBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	kid := w.signer.KeyID()
 	published := func() bool {
@@ -312,6 +322,7 @@ func TestTheKeyOfTheSignerIsPublishedAndPutBack(t *testing.T) {
 }
 
 func TestPeopleAreFoundByNameByAllAndByIDByThoseWhoShareAChat(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.people("ann", "ben", "cat", "dan", "eve")
 	ann, ben, cat, dan, eve := p[0], p[1], p[2], p[3], p[4]

@@ -120,6 +120,14 @@ func New(c Config) (*Server, error) {
 // Handler answers everything under /v1 that is not an edge's: unknown paths too.
 func (s *Server) Handler() http.Handler { return s.handler }
 
+// Check fails until calls with a token can be answered: until then it is not known which tokens are good.
+func (s *Server) Check(context.Context) error {
+	if !s.knowsKeys.Load() || !s.knowsRevoked.Load() {
+		return chat.Retry(chat.Unavailable, time.Second, "this node is starting")
+	}
+	return nil
+}
+
 // Run answers the endpoints of the micro service, publishes the key of the signer, and follows the keys of other nodes and
 // the sessions that end on them, until ctx ends. What has begun by then is finished.
 func (s *Server) Run(ctx context.Context) error {

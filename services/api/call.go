@@ -43,7 +43,7 @@ func (c *call) member() (chat.ID, chat.UserID, error) {
 	}
 	user, err := chat.ParseUserID(c.r.PathValue("user"))
 	if err != nil {
-		return "", "", errNoChat // as for who is no member
+		return "", "", errNoUser
 	}
 	return id, user, nil
 }

@@ -197,8 +197,8 @@ func (s *Server) authenticate(r *http.Request) (auth.Identity, error) {
 	if !ok {
 		return auth.Identity{}, errNoToken
 	}
-	if !s.knowsKeys.Load() || !s.knowsRevoked.Load() { // a good token might be refused, or a bad one taken
-		return auth.Identity{}, chat.Retry(chat.Unavailable, time.Second, "this node is starting")
+	if err := s.Check(r.Context()); err != nil { // a good token might be refused, or a bad one taken
+		return auth.Identity{}, err
 	}
 	who, err := s.verifier.Verify(token)
 	if err == nil && s.revoked.has(who.Session) {

@@ -15,6 +15,7 @@ import (
 )
 
 func TestEveryErrorOfEveryRoute(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.people("ann", "ben", "cat")
 	ann, ben, cat := p[0], p[1], p[2]
@@ -190,6 +191,7 @@ func TestEveryErrorOfEveryRoute(t *testing.T) {
 }
 
 func TestUnknownPathsAndWrongMethodsAreProblems(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.person("ann")
 	for _, path := range []string{"/", "/v1", "/v1/", "/v1/nope", "/v1/users/", "/v1/users/you", "/v1//users", "/v1/./users", "/v1/chats/../users",
@@ -226,6 +228,7 @@ func TestUnknownPathsAndWrongMethodsAreProblems(t *testing.T) {
 }
 
 func TestATokenIsTakenInOneFormOnly(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.person("ann")
 	for _, c := range []struct {
@@ -260,6 +263,7 @@ func TestATokenIsTakenInOneFormOnly(t *testing.T) {
 }
 
 func TestAPanicIsAnInternalErrorThatSaysNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	panics := w.api.serve("GET /v1/panic", true, func(_ *Server, c *call) (answer, error) {
 		panic("canary " + c.r.URL.RawQuery)
@@ -298,6 +302,7 @@ func TestASlowBodyIsGivenUpAndTheConnectionServesOthers(t *testing.T) {
 }
 
 func TestAnswersAreWrittenWithoutHTMLEscaping(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.person("ann")
 	id := p.group()
@@ -315,6 +320,7 @@ func TestAnswersAreWrittenWithoutHTMLEscaping(t *testing.T) {
 }
 
 func TestCallsAreCountedByRouteWithoutIDs(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.person("ann")
 	id := p.group()

@@ -14,6 +14,7 @@ import (
 )
 
 func TestChatsAreListedByTheirLastEventPageByPage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.people("ann", "ben")
 	ann, ben := p[0], p[1]
@@ -77,6 +78,7 @@ func TestChatsAreListedByTheirLastEventPageByPage(t *testing.T) {
 }
 
 func TestTheLastMessageIsFoundBehindChangesAndCut(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.people("ann", "ben")
 	id := p[0].group(p[1])
@@ -180,6 +182,7 @@ func TestUnreadIsWhatAPersonWouldCount(t *testing.T) {
 }
 
 func TestUnreadIsRightWhenTheHeadIsOlderThanTheCursor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.people("ann", "ben")
 	id := p[0].direct(p[1])
@@ -195,6 +198,7 @@ func TestUnreadIsRightWhenTheHeadIsOlderThanTheCursor(t *testing.T) {
 }
 
 func TestAnEventThatPersistsWhileTheListIsReadIsNotLost(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.people("ann", "ben")
 	id := p[0].direct(p[1])

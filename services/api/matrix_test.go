@@ -34,6 +34,7 @@ func newCast(t *testing.T, w *world, p []*person) *cast {
 }
 
 func TestWhoMayDoWhat(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.people("stranger", "former", "member", "admin", "owner", "victim", "newcomer")
 	on := func(u *person) func(*cast, *person) string {
@@ -105,6 +106,7 @@ func TestWhoMayDoWhat(t *testing.T) {
 }
 
 func TestNothingButRegisteringAndLoggingInIsOpen(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, rt := range table {
 		path := strings.NewReplacer("{chat}", "c", "{user}", "u").Replace(rt.path)
@@ -118,6 +120,7 @@ func TestNothingButRegisteringAndLoggingInIsOpen(t *testing.T) {
 }
 
 func TestARemovedMemberIsOutOfListPresenceAndPeople(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.servePresence()
 	p := w.people("ann", "ben", "cat")

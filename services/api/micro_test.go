@@ -16,6 +16,7 @@ import (
 )
 
 func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.people("ann", "ben", "eve")
 	ann, ben, eve := p[0], p[1], p[2]
@@ -110,6 +111,7 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 }
 
 func TestAskingFromAfarIsTheSameAsLookingHere(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	p := w.people("ann", "ben")
 	id := p[0].direct(p[1])
@@ -156,6 +158,7 @@ func TestAskingFromAfarIsTheSameAsLookingHere(t *testing.T) {
 }
 
 func TestAPageOverNATSFitsIntoAMessage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	ann := w.person("ann")
 	id := ann.group()

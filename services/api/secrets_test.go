@@ -9,6 +9,7 @@ import (
 )
 
 func TestNoTextTokenPasswordOrNameIsEverLogged(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const password, text, name, title = "canary_password", "canary_text", "canary_name", "canary_title"
 	var g grant

@@ -84,7 +84,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	w.run(w.log.Run)
 	w.run(w.api.Run)
 	meshtest.Eventually(t, 10*time.Second, "the api is ready", func() bool {
-		return w.api.knowsKeys.Load() && w.api.knowsRevoked.Load()
+		return w.api.Check(t.Context()) == nil
 	})
 	srv := httptest.NewServer(w.api.Handler())
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}

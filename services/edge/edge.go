@@ -39,9 +39,11 @@ import (
 // Config is what a Server needs. All fields but Metrics and Origins are required.
 type Config struct {
 	// Bus is this edge's own connection: its subscriptions are the people whom it hosts.
-	Bus    *bus.Bus
-	Log    *chatlog.Log
-	Online *online.Reporter
+	Bus *bus.Bus
+	Log *chatlog.Log
+	// Partitions of the log.
+	Partitions int
+	Online     *online.Reporter
 	// Origins are further Origins that browsers may connect from, beside the host itself.
 	Origins []string
 	// RateLimits turns the limits per person on.
@@ -74,6 +76,8 @@ type Server struct {
 
 	draining atomic.Bool
 	lost     chan struct{}
+	// firmAt is when the ground was last known to be firm before it was lost, in Unix nanoseconds; zero while it is.
+	firmAt atomic.Int64
 	// repairs bounds how many holes are filled at once.
 	repairs chan struct{}
 	wg      sync.WaitGroup
@@ -93,8 +97,8 @@ const (
 
 // New validates the configuration.
 func New(c Config) (*Server, error) {
-	if c.Bus == nil || c.Log == nil || c.Online == nil || c.Logger == nil || c.Health == nil || c.Grace <= 0 {
-		return nil, errors.New("edge: bus, log, online, logger, health and grace are required")
+	if c.Bus == nil || c.Log == nil || c.Online == nil || c.Logger == nil || c.Health == nil || c.Partitions < 1 || c.Grace <= 0 {
+		return nil, errors.New("edge: bus, log, partitions, online, logger, health and grace are required")
 	}
 	s := &Server{
 		c: c, verifier: auth.NewVerifier(), m: newMetrics(c.Metrics),
@@ -124,7 +128,18 @@ func New(c Config) (*Server, error) {
 	return s, nil
 }
 
-// Lost tells that messages from the broker may have been lost. It does not block.
+// Shaken tells that the connection to the broker has broken: from now on messages may be lost, until Lost.
+func (s *Server) Shaken() { s.firmAt.CompareAndSwap(0, time.Now().UnixNano()) }
+
+// firm is the moment up to which nothing was lost, and ends it.
+func (s *Server) firm() time.Time {
+	if at := s.firmAt.Swap(0); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Now()
+}
+
+// Lost tells that messages from the broker may have been lost, and that it can be read again. It does not block.
 func (s *Server) Lost() {
 	select {
 	case s.lost <- struct{}{}:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,51 @@ func TestADeviceGetsEachEventOnceAndInOrderWhateverTheBrokerLosesDoublesOrSwaps(
 			t.Fatalf("got %s; want %s", got, want)
 		}
 		_ = d.ws.Close()
+	}
+}
+
+func TestALostLastEventIsFoundByTheHead(t *testing.T) {
+	r := newRig(t)
+	r.group("c1", "ben")
+	d := r.connect("ben", map[string]chat.Seq{"c1": 1})
+	for n := range 3 {
+		r.say("c1", n) // lost, all of them
+	}
+	heads := store.Item{Body: wire.Encode(wire.Heads{Type: wire.TypeHeads, Heads: map[chat.ID]chat.Seq{"c1": 4}})}
+	r.deliver("ben", heads)
+	meshtest.Eventually(t, 5*time.Second, "the lost events", func() bool { return len(d.seqs("c1")) == 3 })
+	r.deliver("ben", heads) // again: nothing is missing any more
+	r.deliver("ben", r.say("c1", 10))
+	meshtest.Eventually(t, 5*time.Second, "the next event", func() bool { return len(d.seqs("c1")) == 4 })
+	for _, f := range d.got() {
+		if f["type"] == "heads" || f["type"] == "resync" {
+			t.Errorf("the device got %v", f)
+		}
+	}
+}
+
+func TestWhatTheBrokerLostWithTheConnectionIsReadAgain(t *testing.T) {
+	r := newRig(t)
+	r.group("c1", "ben")
+	r.group("c2", "ben")
+	d := r.connect("ben", map[string]chat.Seq{"c1": 1})
+	r.deliver("ben", r.say("c1", 0))
+	meshtest.Eventually(t, 5*time.Second, "the first event", func() bool { return len(d.seqs("c1")) == 1 })
+	r.edge.Shaken()
+	for n := range 5 {
+		r.say("c1", 1+n)
+	}
+	r.say("c2", 1) // of this chat the edge knew nothing
+	r.edge.Lost()
+	meshtest.Eventually(t, 10*time.Second, "all events of c1", func() bool { return len(d.seqs("c1")) == 6 })
+	meshtest.Eventually(t, 10*time.Second, "the event of c2", func() bool { return slices.Contains(d.seqs("c2"), 2) })
+	if got, want := fmt.Sprint(d.seqs("c1")), fmt.Sprint(upTo(7)[1:]); got != want {
+		t.Errorf("got %s; want %s", got, want)
+	}
+	for _, f := range d.got() {
+		if f["type"] == "resync" {
+			t.Errorf("told to sync: %v", f)
+		}
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/subject"
-	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
 // shards is how many parts the people are divided into, so that they seldom wait for each other.
@@ -87,7 +86,7 @@ func (h *hub) join(c *conn) error {
 		if err != nil {
 			return chatUnavailable()
 		}
-		p = &person{s: h.s, id: c.id.User, sub: sub}
+		p = &person{s: h.s, id: c.id.User, sub: sub, since: time.Now()}
 		sh.people[c.id.User] = p
 		h.s.m.people.Inc()
 		h.s.c.Online.Come(c.id.User)
@@ -157,11 +156,11 @@ const (
 	tendEvery = 5 * time.Second
 	pingAfter = 30 * time.Second
 	deadAfter = 75 * time.Second
-	// resyncEvery bounds how often all clients are told to sync.
-	resyncEvery = 3 * time.Second
+	// replayPause lies between two replays of what may have been lost.
+	replayPause = 2 * time.Second
 )
 
-// tend pings who was silent, ends who does not answer, and tells all to sync when something may have been lost. One goroutine
+// tend pings who was silent, ends who does not answer, and reads again what may have been lost. One goroutine
 // does that for all connections, so that an idle one needs no timer.
 func (h *hub) tend(ctx context.Context) {
 	tick := time.NewTicker(tendEvery)
@@ -171,12 +170,8 @@ func (h *hub) tend(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-h.s.lost:
-			frame := wire.Encode(wire.Resync{Type: wire.TypeResync})
-			for _, p := range h.people() {
-				h.s.m.resyncs.Inc()
-				p.toAll(frame)
-			}
-			_ = bus.Sleep(ctx, resyncEvery)
+			h.s.replay(ctx)
+			_ = bus.Sleep(ctx, replayPause)
 		case <-tick.C:
 			now := time.Now()
 			for _, c := range h.all() {

@@ -3,10 +3,10 @@ package edge
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	connections, people                         prometheus.Gauge
-	delivered, written, slow, resyncs, repaired prometheus.Counter
-	errors                                      *prometheus.CounterVec
-	requests                                    *prometheus.HistogramVec
+	connections, people                                  prometheus.Gauge
+	delivered, written, slow, resyncs, repaired, replays prometheus.Counter
+	errors                                               *prometheus.CounterVec
+	requests                                             *prometheus.HistogramVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -24,13 +24,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		slow:        counter("slow_total", "Connections that were cut because they read too slowly."),
 		resyncs:     counter("resyncs_total", "Times that a device was told to sync."),
 		repaired:    counter("repaired_total", "Holes in what the broker delivered that were filled from the log."),
+		replays:     counter("replays_total", "Times that the logs were read again after the broker may have lost something."),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts(opts("errors_total", "Refused requests, by code.")),
 			[]string{"code"}),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "chatmesh", Subsystem: "edge", Name: "request_seconds",
 			Help: "Time from a request's turn to its answer.", Buckets: prometheus.ExponentialBuckets(0.0002, 2, 16)}, []string{"type"}),
 	}
 	if r != nil {
-		r.MustRegister(m.connections, m.people, m.delivered, m.written, m.slow, m.resyncs, m.repaired, m.errors, m.requests)
+		r.MustRegister(m.connections, m.people, m.delivered, m.written, m.slow, m.resyncs, m.repaired, m.replays, m.errors, m.requests)
 	}
 	return m
 }

@@ -36,8 +36,16 @@ type person struct {
 	conns []*conn
 	// last is the last seq of each chat that was handed to the devices. A chat that is not in it starts with the next event.
 	last map[chat.ID]chat.Seq
-	// holes are chats of which something is missing; what came later waits in them.
-	holes map[chat.ID][]frame
+	// holes are chats of which something is missing.
+	holes map[chat.ID]*hole
+	// since is when the first device came.
+	since time.Time
+}
+
+// hole is what is missing of a chat up to an event, and what came later meanwhile.
+type hole struct {
+	upTo    chat.Seq
+	waiting []frame
 }
 
 // Bounds of a person.
@@ -75,6 +83,10 @@ func (p *person) receive(m *nats.Msg) {
 		p.s.c.Logger.Error("frame on a person's subject is not one", "error", err)
 		return
 	}
+	if h.Type == wire.TypeHeads {
+		p.compare(m.Data)
+		return
+	}
 	typ := chat.EventType(h.Type)
 	if typ != chat.Message && typ != chat.Changed {
 		p.mu.Lock()
@@ -96,10 +108,10 @@ func (p *person) receive(m *nats.Msg) {
 func (p *person) event(f frame) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if waiting, hole := p.holes[f.chat]; hole {
-		if len(waiting) < framesInHole {
-			p.holes[f.chat] = append(waiting, f)
-		} // else: the repair sees that it stops short, and reads on
+	if h := p.holes[f.chat]; h != nil {
+		if f.seq > h.upTo && len(h.waiting) < framesInHole {
+			h.waiting = append(h.waiting, f)
+		} // else the repair brings it, or the next event shows another hole
 		return
 	}
 	last, known := p.last[f.chat]
@@ -107,15 +119,20 @@ func (p *person) event(f frame) {
 	case known && f.seq <= last:
 		return
 	case known && f.seq > last+1:
-		if p.holes == nil {
-			p.holes = map[chat.ID][]frame{}
-		}
-		p.holes[f.chat] = []frame{f}
-		p.s.wg.Add(1)
-		go p.repair(f.chat, last)
+		p.open(f.chat, last, &hole{upTo: f.seq - 1, waiting: []frame{f}})
 		return
 	}
 	p.hand(f)
+}
+
+// open begins to repair a chat behind last. mu is held.
+func (p *person) open(id chat.ID, last chat.Seq, h *hole) {
+	if p.holes == nil {
+		p.holes = map[chat.ID]*hole{}
+	}
+	p.holes[id] = h
+	p.s.wg.Add(1)
+	go p.repair(id, last)
 }
 
 // hand gives a frame to every device. mu is held.
@@ -191,37 +208,49 @@ func (p *person) repair(id chat.ID, last chat.Seq) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.s.m.resyncs.Inc()
-	p.hand(frame{data: wire.Encode(wire.Resync{Type: wire.TypeResync, Chat: id})})
-	for _, f := range p.holes[id] {
-		if f.seq > last {
+	p.resync(id)
+	h := p.holes[id]
+	delete(p.holes, id)
+	if last = max(last, h.upTo); p.last != nil {
+		p.last[id] = last
+	}
+	for _, f := range h.waiting {
+		if f.seq > p.last[id] {
 			p.hand(f)
 		}
 	}
-	delete(p.holes, id)
+}
+
+// resync tells every device to sync a chat. mu is held.
+func (p *person) resync(id chat.ID) {
+	p.s.m.resyncs.Inc()
+	p.hand(frame{data: wire.Encode(wire.Resync{Type: wire.TypeResync, Chat: id})})
 }
 
 // fill hands out items behind last, then as much of what waits as follows without a hole, and tells whether all is handed out.
 func (p *person) fill(id chat.ID, last chat.Seq, items []store.Item) (chat.Seq, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	waiting := p.holes[id]
+	h := p.holes[id]
 	for _, it := range items {
 		// Not beyond what came to this person: what is behind it may not be theirs any more.
-		if it.Seq == last+1 && it.Seq < waiting[0].seq {
+		if it.Seq == last+1 && it.Seq <= h.upTo {
 			p.hand(frame{chat: id, seq: it.Seq, data: it.Body})
 			last = it.Seq
 		}
 	}
-	for len(waiting) > 0 && waiting[0].seq <= last+1 {
-		if waiting[0].seq == last+1 {
-			p.hand(waiting[0])
+	for len(h.waiting) > 0 && h.waiting[0].seq <= last+1 {
+		if h.waiting[0].seq == last+1 {
+			p.hand(h.waiting[0])
 			last++
 		}
-		waiting = waiting[1:]
+		h.waiting = h.waiting[1:]
 	}
-	if len(waiting) > 0 {
-		p.holes[id] = waiting
+	if last < h.upTo {
+		return last, false
+	}
+	if len(h.waiting) > 0 { // another hole behind this one
+		h.upTo = h.waiting[0].seq - 1
 		return last, false
 	}
 	delete(p.holes, id)

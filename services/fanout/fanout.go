@@ -41,6 +41,7 @@ type Server struct {
 	c Config
 	// published has the last seq of a chat that this worker published.
 	published *lru.Cache[chat.ID, chat.Seq]
+	heads     heads
 	m         *metrics
 }
 
@@ -64,7 +65,7 @@ func New(c Config) (*Server, error) {
 	opts := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "chatmesh", Subsystem: "fanout", Name: name, Help: help}
 	}
-	s := &Server{c: c, published: published, m: &metrics{
+	s := &Server{c: c, published: published, heads: heads{last: map[chat.ID]heard{}}, m: &metrics{
 		events:     prometheus.NewCounter(prometheus.CounterOpts(opts("events_total", "Events taken from the logs."))),
 		deliveries: prometheus.NewCounter(prometheus.CounterOpts(opts("published_total", "Frames published to people's subjects."))),
 		filled:     prometheus.NewCounter(prometheus.CounterOpts(opts("filled_total", "Events read from the log because they came out of order."))),
@@ -79,6 +80,7 @@ func New(c Config) (*Server, error) {
 // Run works until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.tellHeads(ctx) })
 	for p := range s.c.Partitions {
 		g.Go(func() error { return s.work(ctx, p, subject.ChatStream(p), s.events, s.takeOver) })
 		g.Go(func() error { return s.work(ctx, p, subject.CursorStream(p), s.cursors, nil) })
@@ -188,6 +190,7 @@ func (s *Server) flush(ctx context.Context, done map[chat.ID]chat.Seq) error {
 	for id, seq := range done {
 		s.published.Add(id, seq)
 	}
+	s.heads.note(done)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package fanout_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -76,9 +77,10 @@ func worker(t *testing.T, broker *meshtest.Broker) (stop func()) {
 
 // inbox is what came on the subject of a person.
 type inbox struct {
-	mu   sync.Mutex // guards the following field
-	seqs []chat.Seq
-	read []chat.Seq
+	mu    sync.Mutex // guards the following fields
+	seqs  []chat.Seq
+	read  []chat.Seq
+	heads []wire.Heads
 }
 
 func listen(t *testing.T, b *bus.Bus, u chat.UserID) *inbox {
@@ -91,6 +93,14 @@ func listen(t *testing.T, b *bus.Bus, u chat.UserID) *inbox {
 		}
 		in.mu.Lock()
 		defer in.mu.Unlock()
+		if h.Type == wire.TypeHeads {
+			var f wire.Heads
+			if err := json.Unmarshal(m.Data, &f); err != nil {
+				t.Errorf("heads: %v", err)
+			}
+			in.heads = append(in.heads, f)
+			return
+		}
 		if h.Type == wire.TypeRead {
 			in.read = append(in.read, h.Seq)
 			return
@@ -231,5 +241,24 @@ func TestACursorIsToldToAllMembers(t *testing.T) {
 			defer in.mu.Unlock()
 			return slices.Equal(in.read, []chat.Seq{2})
 		})
+	}
+}
+
+func TestTheHeadOfAChatThatFellQuietIsToldOnce(t *testing.T) {
+	broker, b, l := setup(t)
+	ben := listen(t, b, "ben")
+	do(t, l, chat.Create{By: "ann", Kind: chat.Group, Title: "t", Members: []chat.UserID{"ben"}})
+	worker(t, broker)
+	for n := range 5 {
+		do(t, l, say(n))
+	}
+	heads := func() []wire.Heads {
+		ben.mu.Lock()
+		defer ben.mu.Unlock()
+		return slices.Clone(ben.heads)
+	}
+	meshtest.Eventually(t, 15*time.Second, "a head", func() bool { return len(heads()) > 0 })
+	if got := heads(); len(got) != 1 || got[0].Heads["c1"] != 6 {
+		t.Errorf("got %v; want the head 6, once", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -38,12 +39,15 @@ func (m *Mesh) compose() error {
 }
 
 func (m *Mesh) edge() error {
-	var s *edge.Server
-	b, err := m.connect(Edge, func() {
-		if s != nil {
-			s.Lost()
+	var s atomic.Pointer[edge.Server] // the connection is there before the server
+	tell := func(what func(*edge.Server)) func() {
+		return func() {
+			if s := s.Load(); s != nil {
+				what(s)
+			}
 		}
-	})
+	}
+	b, err := m.connect(Edge, tell((*edge.Server).Shaken), tell((*edge.Server).Lost))
 	if err != nil {
 		return err
 	}
@@ -52,21 +56,22 @@ func (m *Mesh) edge() error {
 		return err
 	}
 	reporter := online.New(b, m.c.Node, m.c.PresenceTTL, m.log.With("service", string(Edge)))
-	s, err = edge.New(edge.Config{Bus: b, Log: l, Online: reporter, Origins: m.c.Origins, RateLimits: m.c.RateLimits.On(),
+	e, err := edge.New(edge.Config{Bus: b, Log: l, Partitions: m.c.Partitions, Online: reporter, Origins: m.c.Origins, RateLimits: m.c.RateLimits.On(),
 		Grace: m.c.ShutdownGrace, Logger: m.log.With("service", string(Edge)), Metrics: m.registerer(Edge), Health: m.health})
 	if err != nil {
 		return err
 	}
-	m.clients.edge = s.Handler()
+	s.Store(e)
+	m.clients.edge = e.Handler()
 	m.parts = append(m.parts,
-		part{name: string(Edge), front: true, run: s.Run},
+		part{name: string(Edge), front: true, run: e.Run},
 		part{name: "presence of this edge", run: reporter.Run})
-	m.announce(Edge, b, s.Connections)
+	m.announce(Edge, b, e.Connections)
 	return nil
 }
 
 func (m *Mesh) api() error {
-	b, err := m.connect(API, nil)
+	b, err := m.connect(API, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -89,7 +94,7 @@ func (m *Mesh) api() error {
 }
 
 func (m *Mesh) fanout() error {
-	b, err := m.connect(FanOut, nil)
+	b, err := m.connect(FanOut, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -108,7 +113,7 @@ func (m *Mesh) fanout() error {
 }
 
 func (m *Mesh) persister() error {
-	b, err := m.connect(Persister, nil)
+	b, err := m.connect(Persister, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -123,7 +128,7 @@ func (m *Mesh) persister() error {
 }
 
 func (m *Mesh) presence() error {
-	b, err := m.connect(Presence, nil)
+	b, err := m.connect(Presence, nil, nil)
 	if err != nil {
 		return err
 	}

@@ -139,8 +139,8 @@ func (m *Mesh) openData() error {
 }
 
 // connect makes a connection to the broker for one service.
-func (m *Mesh) connect(s Service, lost func()) (*bus.Bus, error) {
-	cfg := bus.Config{Name: string(s) + " " + m.c.Node, Credentials: m.c.NATSCreds, RootCA: m.c.NATSTLSCA, OnLost: lost,
+func (m *Mesh) connect(s Service, broken, lost func()) (*bus.Bus, error) {
+	cfg := bus.Config{Name: string(s) + " " + m.c.Node, Credentials: m.c.NATSCreds, RootCA: m.c.NATSTLSCA, OnBroken: broken, OnLost: lost,
 		Logger: m.log.With("service", string(s))}
 	if m.broker != nil {
 		cfg.InProcess = m.broker

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 )
@@ -84,7 +86,7 @@ func (s *Server) lastTold(ctx context.Context) time.Time {
 	}
 	// The last beat; or what marks its end, which came a whole age later where the key has expired.
 	at := msgs[0].Time.Add(-slack)
-	if len(msgs[0].Data) == 0 {
+	if msgs[0].Header.Get(jetstream.MarkerReasonHeader) != "" {
 		at = at.Add(-s.times.leader)
 	}
 	return at

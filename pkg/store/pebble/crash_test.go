@@ -161,8 +161,8 @@ func TestWhatWasConfirmedSurvivesAPowerCut(t *testing.T) {
 			confirmed[id] = max(confirmed[id], seq)
 		})
 	}()
-	for range 5 {
-		time.Sleep(time.Duration(5+rand.IntN(15)) * time.Millisecond)
+	for range 4 {
+		time.Sleep(time.Duration(2+rand.IntN(6)) * time.Millisecond)
 		before := map[chat.ID]chat.Seq{}
 		mu.Lock()
 		for id, seq := range confirmed {

@@ -57,6 +57,30 @@ var history = []test{
 			}
 		}
 	}},
+	{"SentReturnsNoMoreThanTheLimit", func(t *testing.T, s store.Store) {
+		id, user := newChat(), newUser()
+		var entries []store.Entry
+		sent := map[chat.ClientID]bool{}
+		for seq := range chat.Seq(12) {
+			e := message(id, seq+1, uint64(seq+1), user)
+			entries, sent[e.Event.ClientID] = append(entries, e), true
+		}
+		write(t, s, append(entries, message(id, 13, 13, newUser()))...)
+		for _, limit := range []int{1, 5, 12, 100} {
+			got, err := s.Sent(t.Context(), id, user, limit)
+			check(t, "Sent", err)
+			different := map[chat.ClientID]bool{}
+			for _, c := range got {
+				if sent[c] {
+					different[c] = true
+				}
+			}
+			if want := min(limit, len(sent)); len(got) != want || len(different) != want {
+				t.Errorf("Sent up to %d: got %d client ids, %d of them different and right; want %d",
+					limit, len(got), len(different), want)
+			}
+		}
+	}},
 	{"TheHeadOnlyMovesForward", func(t *testing.T, s store.Store) {
 		id, user := newChat(), newUser()
 		write(t, s, message(id, 3, 2, user))

@@ -98,6 +98,8 @@ func everyCall(ctx context.Context, s store.Store, got func(call string, err err
 	do("Page", err)
 	_, err = s.Find(ctx, id, user, e.Event.ClientID)
 	do("Find", err)
+	_, err = s.Sent(ctx, id, user, 1)
+	do("Sent", err)
 	_, err = s.Record(ctx, id)
 	do("Record", err)
 	_, err = s.Cursor(ctx, id, user)
