@@ -1,0 +1,127 @@
+package e2e
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chatmesh/chatmesh/e2e/program"
+	"github.com/chatmesh/chatmesh/e2e/raw"
+)
+
+var (
+	measure = flag.Bool("measure", false, "measure delivery times and memory instead of skipping the measurements")
+	idle    = flag.Int("idle", 1000, "how many idle connections TestMeasureIdleConnections makes")
+	sharing = flag.Int("people", 200, "how many people share the idle connections")
+)
+
+// pss is the memory of a process that is its own, in KiB: shared pages count in parts.
+func pss(t *testing.T, pid int) int {
+	t.Helper()
+	f, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[0] == "Pss:" {
+			n, err := strconv.Atoi(fields[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatal("smaps_rollup has no Pss")
+	return 0
+}
+
+func percentile(sorted []time.Duration, p float64) time.Duration {
+	return sorted[min(len(sorted)-1, int(p*float64(len(sorted))))].Round(10 * time.Microsecond)
+}
+
+func TestMeasureDeliveryLatency(t *testing.T) {
+	if !*measure {
+		t.Skip("a measurement: run it with -measure")
+	}
+	srv := program.Start(t, program.Config{NoRace: true})
+	const pairs, rate, length = 10, 100, 20 * time.Second
+	all := newPeople(t, srv, "pair", 2*pairs)
+	var mu sync.Mutex
+	var acks, deliveries []time.Duration
+	began := time.Now()
+	inParallel(pairs, func(i int) {
+		from, to := all[2*i], all[2*i+1]
+		chat := from.direct(to)
+		s, other := from.device(nil), to.device(nil)
+		tick := time.NewTicker(time.Second * pairs / rate)
+		defer tick.Stop()
+		sentAt := map[string]time.Time{}
+		var mine []time.Duration
+		for end := time.Now().Add(length); time.Now().Before(end); <-tick.C {
+			id := newClientID()
+			sentAt[id] = time.Now()
+			send(t, s, chat, id, text("measured"))
+			mine = append(mine, time.Since(sentAt[id]))
+		}
+		awaitSeq(t, to.name, other, chat, uint64(len(sentAt))+1)
+		frames, times := other.Arrivals()
+		mu.Lock()
+		defer mu.Unlock()
+		acks = append(acks, mine...)
+		for n, f := range frames {
+			if at, ok := sentAt[f.ClientID]; ok && f.Type == "message" {
+				deliveries = append(deliveries, times[n].Sub(at))
+			}
+		}
+	})
+	slices.Sort(acks)
+	slices.Sort(deliveries)
+	t.Logf("%d messages in %v, %d deliveries", len(acks), time.Since(began).Round(time.Millisecond), len(deliveries))
+	t.Logf("send to ack:      p50 %v, p99 %v, max %v", percentile(acks, 0.5), percentile(acks, 0.99), percentile(acks, 1))
+	t.Logf("send to delivery: p50 %v, p99 %v, max %v", percentile(deliveries, 0.5), percentile(deliveries, 0.99), percentile(deliveries, 1))
+}
+
+func TestMeasureIdleConnections(t *testing.T) {
+	if !*measure {
+		t.Skip("a measurement: run it with -measure")
+	}
+	cfg := program.Config{NoRace: true, Data: t.TempDir()}
+	srv := program.Start(t, cfg)
+	all := newPeople(t, srv, "idle", *sharing)
+	if _, _, err := srv.Terminate(); err != nil {
+		t.Fatal(err)
+	}
+	srv = again(t, cfg, all...) // without what the hashing of passwords left behind
+	settled := func() int {     // the least of some seconds
+		least := pss(t, srv.PID())
+		for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
+			least = min(least, pss(t, srv.PID()))
+		}
+		return least
+	}
+	before := settled()
+	sockets := make([]*raw.Socket, *idle)
+	const side = 8
+	inParallel(side, func(w int) {
+		for i := w; i < len(sockets); i += side {
+			sockets[i] = all[i%len(all)].device(nil)
+		}
+	})
+	after := settled()
+	for i, s := range sockets {
+		if s == nil || !s.IsOpen() {
+			t.Fatalf("connection %d is not open", i)
+		}
+	}
+	t.Logf("PSS: %d KiB before, %d KiB with %d idle connections of %d people: %.1f KiB each", before, after, *idle, len(all),
+		float64(after-before)/float64(*idle))
+}

@@ -1,0 +1,329 @@
+package program
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	// readyWithin is how long a start may take before it counts as failed.
+	readyWithin = 30 * time.Second
+	// stopWithin is how long the program may take to stop before it is killed.
+	stopWithin = 30 * time.Second
+)
+
+// Config says how to start the program.
+type Config struct {
+	// Data is the folder of its durable state.
+	Data string
+	// Listen is where clients connect; empty is any free port of 127.0.0.1.
+	Listen string
+	// RateLimits leaves the limits on, which stories want off.
+	RateLimits bool
+	// NoRace uses a binary that was built without the race detector.
+	NoRace bool
+	// Args are further arguments.
+	Args []string
+}
+
+// Program is a running process of chatmesh.
+type Program struct {
+	// Client, Admin and NATS are the addresses it printed, without a slash at the end.
+	Client, Admin, NATS string
+	// Ready is how long it took from the start of the process to its line.
+	Ready time.Duration
+
+	cmd    *exec.Cmd
+	http   *http.Client
+	output chan struct{} // closed when the output has ended
+
+	mu      sync.Mutex
+	log     bytes.Buffer    // guarded by mu; everything it wrote to stdout and stderr
+	secrets map[string]bool // guarded by mu
+	ended   bool            // guarded by mu
+	exit    int             // guarded by mu
+}
+
+// Start starts the program and waits until it is ready. When the test ends the program is stopped, and the test fails if
+// Finish finds something.
+func Start(t testing.TB, cfg Config) *Program {
+	t.Helper()
+	if cfg.Data == "" {
+		cfg.Data = t.TempDir()
+	}
+	p, err := Launch(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("ready after %v, pid %d", p.Ready.Round(time.Millisecond), p.PID())
+	t.Cleanup(func() {
+		for _, problem := range p.Finish() {
+			t.Error(problem)
+		}
+		if t.Failed() {
+			t.Logf("the end of its log:\n%s", p.tail(40))
+		}
+	})
+	return p
+}
+
+// Launch is Start without a test. The caller calls Finish.
+func Launch(cfg Config) (*Program, error) {
+	path, err := Build(!cfg.NoRace)
+	if err != nil {
+		return nil, err
+	}
+	listen := cfg.Listen
+	if listen == "" {
+		listen = "127.0.0.1:0"
+	}
+	args := []string{"--listen", listen, "--admin-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--data", cfg.Data}
+	if !cfg.RateLimits {
+		args = append(args, "--rate-limits", "off")
+	}
+	p := &Program{cmd: exec.Command(path, append(args, cfg.Args...)...), output: make(chan struct{}),
+		secrets: map[string]bool{}, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	r, w := io.Pipe()
+	p.cmd.Stdout, p.cmd.Stderr = w, w
+	began := time.Now()
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("program: start: %w", err)
+	}
+	ready := make(chan string, 1)
+	go p.follow(r, ready)
+	go func() {
+		p.cmd.Wait() // its error is the exit code
+		w.Close()
+	}()
+	deadline := time.NewTimer(readyWithin)
+	defer deadline.Stop()
+	select {
+	case line := <-ready:
+		p.Ready = time.Since(began)
+		if err := p.addresses(line); err != nil {
+			p.Kill()
+			return nil, err
+		}
+	case <-p.output:
+		return nil, fmt.Errorf("program: ended with %d before it was ready:\n%s", p.exitCode(), p.tail(40))
+	case <-deadline.C:
+		p.Kill()
+		return nil, fmt.Errorf("program: not ready within %v:\n%s", readyWithin, p.tail(40))
+	}
+	if err := p.awaitReadyz(time.Until(began.Add(readyWithin))); err != nil {
+		p.Kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+// follow keeps the output until its end and hands out the line that says where the program listens.
+func (p *Program) follow(r io.Reader, ready chan<- string) {
+	defer close(p.output)
+	lines := bufio.NewReaderSize(r, 64<<10)
+	told := false
+	for {
+		line, err := lines.ReadString('\n')
+		p.mu.Lock()
+		p.log.WriteString(line)
+		p.mu.Unlock()
+		if !told && strings.Contains(line, "is ready") && strings.Contains(line, "http://") {
+			ready <- line
+			told = true
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+var (
+	httpAddress = regexp.MustCompile(`https?://[^\s,;()"]+`)
+	natsAddress = regexp.MustCompile(`nats://[^\s,;()"]+`)
+)
+
+func (p *Program) addresses(line string) error {
+	web, broker := httpAddress.FindAllString(line, -1), natsAddress.FindString(line)
+	if len(web) < 2 || broker == "" {
+		return fmt.Errorf("program: cannot read the addresses of %q", line)
+	}
+	p.Client, p.Admin, p.NATS = strings.TrimRight(web[0], "/."), strings.TrimRight(web[1], "/."), strings.TrimRight(broker, "/.")
+	return nil
+}
+
+func (p *Program) awaitReadyz(d time.Duration) error {
+	deadline := time.Now().Add(d)
+	for {
+		status, _, err := p.AdminGet("/readyz")
+		if err == nil && status == http.StatusOK {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("program: /readyz answers %d, %v", status, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// AdminGet asks the operators' address for a path.
+func (p *Program) AdminGet(path string) (status int, body string, err error) {
+	res, err := p.http.Get(p.Admin + path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(b), err
+}
+
+// PID is the id of the process.
+func (p *Program) PID() int { return p.cmd.Process.Pid }
+
+// Log is everything the process has written so far.
+func (p *Program) Log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.log.String()
+}
+
+func (p *Program) tail(n int) string {
+	lines := strings.Split(strings.TrimSpace(p.Log()), "\n")
+	for i, l := range lines {
+		if len(l) > 1000 {
+			lines[i] = l[:1000] + "…"
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// Guard remembers strings that must appear neither in the log nor in the metrics.
+func (p *Program) Guard(secrets ...string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range secrets {
+		if s != "" {
+			p.secrets[s] = true
+		}
+	}
+}
+
+// Terminate asks the program to stop with SIGTERM and returns its exit code and how long it took.
+func (p *Program) Terminate() (exit int, took time.Duration, err error) {
+	began := time.Now()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return 0, 0, fmt.Errorf("program: terminate: %w", err)
+	}
+	deadline := time.NewTimer(stopWithin)
+	defer deadline.Stop()
+	select {
+	case <-p.output:
+		return p.exitCode(), time.Since(began), nil
+	case <-deadline.C:
+		p.Kill()
+		return -1, time.Since(began), errors.New("program: still running long after SIGTERM; killed")
+	}
+}
+
+// Kill ends the process with SIGKILL and waits for its end.
+func (p *Program) Kill() {
+	p.cmd.Process.Kill()
+	<-p.output
+	p.exitCode()
+}
+
+// exitCode is called after output was closed: then Wait has returned.
+func (p *Program) exitCode() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended, p.exit = true, p.cmd.ProcessState.ExitCode()
+	return p.exit
+}
+
+// running tells whether nobody has seen the process end.
+func (p *Program) running() bool {
+	select {
+	case <-p.output:
+		return false
+	default:
+		return true
+	}
+}
+
+// Finish stops the program if it runs, and lists what is wrong: an exit code, a race or a panic in the log, a secret in
+// the log or in the metrics. The log and the metrics are never quoted whole.
+func (p *Program) Finish() (problems []string) {
+	metrics := ""
+	p.mu.Lock()
+	known := p.ended
+	p.mu.Unlock()
+	switch {
+	case p.running():
+		_, m, err := p.AdminGet("/metrics")
+		if err != nil {
+			problems = append(problems, fmt.Sprintf("/metrics at the end: %v", err))
+		}
+		metrics = m
+		exit, took, err := p.Terminate()
+		if err != nil || exit != 0 || took > 10*time.Second {
+			problems = append(problems, fmt.Sprintf("SIGTERM: exit code %d after %v, %v; want 0 within 10 s", exit, took, err))
+		}
+	case !known:
+		problems = append(problems, fmt.Sprintf("the program ended by itself with exit code %d", p.exitCode()))
+	}
+	log := p.Log()
+	for _, bad := range []string{"DATA RACE", "panic"} {
+		if i := strings.Index(log, bad); i >= 0 {
+			problems = append(problems, fmt.Sprintf("%q in the log:\n%s", bad, excerpt(log, i)))
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.secrets {
+		if i := strings.Index(log, s); i >= 0 {
+			problems = append(problems, fmt.Sprintf("secret %.12q… in the log:\n%s", s, excerpt(log, i)))
+		}
+		if strings.Contains(metrics, s) {
+			problems = append(problems, fmt.Sprintf("secret %.12q… in the metrics", s))
+		}
+	}
+	return problems
+}
+
+func excerpt(s string, at int) string {
+	return s[max(0, at-300):min(len(s), at+4000)]
+}
+
+// Run runs the program with exactly these arguments and environment until it ends, at most d, and returns what it wrote. It is for
+// starts that should fail.
+func Run(d time.Duration, args, env []string) (exit int, stdout, stderr string, err error) {
+	path, err := Build(true)
+	if err != nil {
+		return 0, "", "", err
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(cmd.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var out, bad bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &bad
+	if err := cmd.Start(); err != nil {
+		return 0, "", "", err
+	}
+	late := time.AfterFunc(d, func() { cmd.Process.Kill() })
+	cmd.Wait() // its error is the exit code
+	if !late.Stop() {
+		return -1, out.String(), bad.String(), fmt.Errorf("program: still running after %v", d)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), bad.String(), nil
+}

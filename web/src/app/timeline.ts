@@ -1,0 +1,152 @@
+// Turns a chat's events and unsent texts into the rows that the conversation shows.
+
+import type { Change, LogEvent, Message, OutboxItem } from "../chatmesh";
+import { dayKey, parseTime } from "./time";
+
+/** CLUSTER_MS is how long messages of one sender stand together under one name and time. */
+const CLUSTER_MS = 5 * 60_000;
+
+export type Status = "" | "sending" | "failed" | "sent" | "read";
+
+export interface MessageRow {
+  readonly kind: "message";
+  readonly key: string;
+  /** seq is 0 until the server has given one. */
+  readonly seq: number;
+  readonly clientId: string;
+  readonly sender: string;
+  readonly own: boolean;
+  readonly text: string;
+  readonly deleted: boolean;
+  readonly edited: boolean;
+  readonly at: Date;
+  readonly first: boolean;
+  readonly last: boolean;
+  readonly status: Status;
+  /** code says why it failed. */
+  readonly code: string;
+}
+
+export type Row =
+  | MessageRow
+  | { readonly kind: "day"; readonly key: string; readonly at: Date }
+  | { readonly kind: "new"; readonly key: string }
+  | { readonly kind: "change"; readonly key: string; readonly seq: number; readonly change: Change };
+
+export interface TimelineInput {
+  readonly me: string;
+  readonly events: readonly LogEvent[];
+  readonly outbox: readonly OutboxItem[];
+  /** head is the lowest seq that is loaded. */
+  readonly head: number;
+  /** newAfter is the seq up to which everything had been read when the chat was opened; -1 for no mark. */
+  readonly newAfter: number;
+  /** readUpTo is how far the other one in a direct chat has read; -1 where that is not shown. */
+  readonly readUpTo: number;
+}
+
+type Draft = Omit<MessageRow, "first" | "last">;
+
+export function timeline(input: TimelineInput): Row[] {
+  const rows: Row[] = [];
+  const delivered = new Set<string>();
+  let day = "";
+  // The mark stands before the first new message, so that one must be loaded.
+  let marked = input.newAfter < 0 || input.newAfter < input.head - 1;
+  let open: Draft | null = null;
+  let firstOfOpen = true;
+
+  const flush = (last: boolean) => {
+    if (open) rows.push({ ...open, first: firstOfOpen, last });
+    open = null;
+  };
+  const mark = (row: Row) => {
+    flush(true);
+    rows.push(row);
+    firstOfOpen = true;
+  };
+  const enterDay = (at: Date) => {
+    const key = dayKey(at);
+    if (key === day) return;
+    day = key;
+    mark({ kind: "day", key: `day-${key}`, at });
+  };
+  const message = (draft: Draft) => {
+    const together = open !== null && belongs(open, draft);
+    flush(!together);
+    firstOfOpen = !together;
+    open = draft;
+  };
+
+  for (const event of input.events) {
+    if (event.type === "opaque") continue;
+    const at = parseTime(event.type === "message" ? event.sent_at : event.at);
+    if (at) enterDay(at);
+    if (!marked && event.seq > input.newAfter && !isOwn(event, input.me)) {
+      marked = true;
+      mark({ kind: "new", key: "new" });
+    }
+    if (event.type === "chat") {
+      mark({ kind: "change", key: `s${event.seq}`, seq: event.seq, change: event });
+    } else {
+      delivered.add(event.client_id);
+      message(fromEvent(event, at ?? new Date(0), input));
+    }
+  }
+  for (const item of input.outbox) {
+    if (delivered.has(item.client_id)) continue;
+    const at = new Date(item.at);
+    enterDay(at);
+    message(unsent(item, at, input.me));
+  }
+  flush(true);
+  return rows;
+}
+
+function isOwn(event: LogEvent, me: string): boolean {
+  return event.type === "message" && event.sender === me;
+}
+
+function belongs(a: Draft, b: Draft): boolean {
+  return a.sender === b.sender && Math.abs(b.at.getTime() - a.at.getTime()) < CLUSTER_MS;
+}
+
+function fromEvent(event: Message, at: Date, input: TimelineInput): Draft {
+  const own = event.sender === input.me;
+  return {
+    kind: "message",
+    key: own && event.client_id ? event.client_id : `s${event.seq}`,
+    seq: event.seq,
+    clientId: event.client_id,
+    sender: event.sender,
+    own,
+    text: event.text,
+    deleted: event.deleted ?? false,
+    edited: event.edited ?? false,
+    at,
+    status: statusOf(event.seq, own, input.readUpTo),
+    code: "",
+  };
+}
+
+function statusOf(seq: number, own: boolean, readUpTo: number): Status {
+  if (!own || readUpTo < 0) return "";
+  return seq <= readUpTo ? "read" : "sent";
+}
+
+function unsent(item: OutboxItem, at: Date, me: string): Draft {
+  return {
+    kind: "message",
+    key: item.client_id,
+    seq: 0,
+    clientId: item.client_id,
+    sender: me,
+    own: true,
+    text: item.text,
+    deleted: false,
+    edited: false,
+    at,
+    status: item.state === "failed" ? "failed" : "sending",
+    code: item.code,
+  };
+}

@@ -1,0 +1,291 @@
+import { beforeEach, describe, expect, test, vi } from "vitest";
+import { change, message, seqs, settle, Wires } from "../testing/fakes";
+import type { Api } from "./api";
+import { ChatClient } from "./client";
+import { ChatError } from "./errors";
+import { MemoryStorage } from "./storage";
+import type { Tokens } from "./tokens";
+import type { Chat, LogEvent, Page, User } from "./types";
+
+const me: User = { id: "u1", username: "anna", display_name: "Anna" };
+
+function chat(id: string, rest: Partial<Chat> = {}): Chat {
+  return { id, kind: "group", title: id, last_seq: 5, read_seq: 5, unread: 0, members_count: 2, ...rest };
+}
+
+function page(events: readonly LogEvent[], hasMore = false): Page {
+  return { events, from: events[0]?.seq ?? 0, to: events.at(-1)?.seq ?? 0, hasMore };
+}
+
+/** stage is a client whose server is a few lists that a test changes as it likes. */
+async function stage(list: Chat[], store = new MemoryStorage()) {
+  const server = { list, history: [] as LogEvent[], lists: 0, fetched: [] as string[] };
+  const find = (id: string) => server.list.find((item) => item.id === id);
+  const api = {
+    chats: async () => {
+      server.lists++;
+      return { chats: server.list, next: "" };
+    },
+    chat: async (id: string) => {
+      server.fetched.push(id);
+      const found = find(id);
+      if (!found) throw new ChatError("not_found", "no such chat");
+      return { ...found, members: [{ user_id: me.id, role: "owner" }] };
+    },
+    history: async (_id: string, limit: number, before = Number.POSITIVE_INFINITY) => {
+      const all = server.history.filter((event) => event.seq < before);
+      return page(all.slice(-limit), all.length > limit);
+    },
+    usersById: async () => [],
+  };
+  const wires = new Wires();
+  const tokens = { access: async () => "t1", renew: async () => "t2" };
+  const client = new ChatClient({
+    api: api as unknown as Api,
+    tokens: tokens as unknown as Tokens,
+    me,
+    store,
+    open: wires.open,
+    random: () => 0,
+  });
+  client.start();
+  await settle();
+  wires.last.welcome();
+  await settle();
+  const entry = (id: string) => {
+    const found = client.chats.get(id);
+    if (!found) throw new Error(`no chat ${id}`);
+    return found;
+  };
+  return { server, wires, client, entry, store };
+}
+
+describe("the client", () => {
+  beforeEach(() => {
+    vi.useFakeTimers();
+  });
+
+  test("hello carries the cursor of every chat in the list", async () => {
+    const { wires } = await stage([chat("c1"), chat("c2", { last_seq: 9 })]);
+    expect(wires.last.of("hello")[0]?.cursors).toEqual({ c1: 5, c2: 9 });
+  });
+
+  test("live messages move preview, unread and order", async () => {
+    const { wires, client, entry } = await stage([chat("c1"), chat("c2")]);
+    wires.last.receive({ ...message(6, { chat: "c2" }) });
+    expect(entry("c2").unread.count).toBe(1);
+    expect(entry("c2").lastMessage?.text).toBe("text 6");
+    expect(client.chats.list().map((item) => item.id)).toEqual(["c2", "c1"]);
+  });
+
+  test("a hole is synced from the cursor, and nothing is counted twice", async () => {
+    const { wires, entry } = await stage([chat("c1")]);
+    wires.last.receive({ ...message(8) });
+    expect(entry("c1").unread.count).toBe(0);
+    await vi.advanceTimersByTimeAsync(300);
+    expect(wires.last.of("sync")[0]).toMatchObject({ chat: "c1", after: 5 });
+    wires.last.answer("sync", { type: "page", chat: "c1", messages: [message(6), message(7), message(8)] });
+    await settle();
+    expect([entry("c1").log.tail, entry("c1").unread.count]).toEqual([8, 3]);
+  });
+
+  test("events that only swapped places need no sync", async () => {
+    const { wires, entry } = await stage([chat("c1")]);
+    wires.last.receive({ ...message(7) });
+    wires.last.receive({ ...message(6) });
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([entry("c1").log.tail, wires.last.of("sync").length]).toEqual([7, 0]);
+  });
+
+  test("a head of the list above the own cursor is synced", async () => {
+    const { wires, client, server } = await stage([chat("c1")]);
+    server.list = [chat("c1", { last_seq: 7, unread: 2 })];
+    wires.last.receive({ type: "resync" });
+    await vi.advanceTimersByTimeAsync(2_000);
+    expect(wires.last.of("sync")[0]).toMatchObject({ chat: "c1", after: 5 });
+    wires.last.answer("sync", { type: "page", chat: "c1", messages: [message(6), message(7)] });
+    await settle();
+    expect(client.chats.get("c1")?.unread.count).toBe(2);
+  });
+
+  test("a chat that fell far behind begins anew at the newest page", async () => {
+    const { wires, client, server, entry } = await stage([chat("c1")]);
+    server.history = Array.from({ length: 1_000 }, (_, at) => message(at + 1));
+    server.list = [chat("c1", { last_seq: 1_000, unread: 995 })];
+    await client.open("c1");
+    expect(entry("c1").log.tail).toBe(1_000);
+    wires.last.receive({ type: "resync", chat: "c1" });
+    server.history.push(...Array.from({ length: 1_000 }, (_, at) => message(at + 1_001)));
+    for (let from = 1_001; from < 1_600; from += 200) {
+      const messages = Array.from({ length: 200 }, (_, at) => message(from + at));
+      wires.last.answer("sync", { type: "page", chat: "c1", messages, has_more: true });
+      await settle();
+    }
+    expect(entry("c1").log.tail).toBe(2_000);
+    expect([entry("c1").log.head, entry("c1").log.hole]).toEqual([1_951, false]);
+  });
+
+  test("a chat that sync does not find any more is gone", async () => {
+    const { wires, client } = await stage([chat("c1")]);
+    wires.last.receive({ type: "resync", chat: "c1" });
+    wires.last.answer("sync", { type: "error", code: "not_found", message: "" });
+    await settle();
+    expect(client.chats.get("c1")).toBeUndefined();
+  });
+
+  test("an unknown chat is fetched, and the events that came meanwhile are applied", async () => {
+    const { wires, server, entry } = await stage([]);
+    server.list = [chat("c1", { last_seq: 1, read_seq: 0 })];
+    wires.last.receive({ ...change(1, { change: "created", members: [] }) });
+    wires.last.receive({ ...message(2) });
+    await settle();
+    expect(server.fetched).toEqual(["c1"]);
+    expect([entry("c1").log.tail, entry("c1").unread.count]).toEqual([2, 1]);
+  });
+
+  test("whoever is removed loses the chat, and whoever is added again gets it back", async () => {
+    const { wires, client, server } = await stage([chat("c1")]);
+    const gone: string[] = [];
+    client.on("gone", (id) => gone.push(id));
+    wires.last.receive({ ...change(6, { change: "member_removed", user: me.id }) });
+    expect([client.chats.list().length, gone]).toEqual([0, ["c1"]]);
+    server.list = [chat("c1", { last_seq: 9 })];
+    wires.last.receive({ ...change(9, { change: "member_added", user: me.id }) });
+    await settle();
+    expect(client.chats.get("c1")?.log.tail).toBe(9);
+  });
+
+  test("a send is shown at once, acked into the log, and not doubled by its event", async () => {
+    const { wires, client, entry } = await stage([chat("c1")]);
+    await client.open("c1");
+    client.send("c1", "hello");
+    const frame = wires.last.of("send")[0];
+    expect(frame).toMatchObject({ chat: "c1", text: "hello" });
+    expect(client.outbox.of("c1").length).toBe(1);
+    wires.last.answer("send", { type: "ack", chat: "c1", client_id: frame?.client_id, seq: 6, sent_at: "t" });
+    await settle();
+    wires.last.receive({
+      ...message(6, { sender: me.id, client_id: String(frame?.client_id), text: "hello" }),
+    });
+    expect(seqs(entry("c1").log.events)).toEqual([6]);
+    expect(client.outbox.of("c1")).toEqual([]);
+  });
+
+  test("an ack ahead of others' events shows what is missing", async () => {
+    const { wires, client, entry } = await stage([chat("c1")]);
+    client.send("c1", "hello");
+    const id = wires.last.of("send")[0]?.client_id;
+    wires.last.answer("send", { type: "ack", chat: "c1", client_id: id, seq: 7 });
+    await settle();
+    expect(client.outbox.of("c1").map((item) => item.state)).toEqual(["acked"]);
+    await vi.advanceTimersByTimeAsync(300);
+    const own = message(7, { sender: me.id, client_id: String(id), text: "hello" });
+    wires.last.answer("sync", { type: "page", chat: "c1", messages: [message(6), own] });
+    await settle();
+    expect(entry("c1").log.tail).toBe(7);
+    expect(client.outbox.of("c1")).toEqual([]);
+  });
+
+  test("after a reload an unacked text is sent again, and a duplicate ack ends it", async () => {
+    const store = new MemoryStorage();
+    const before = await stage([chat("c1")], store);
+    before.client.send("c1", "hello");
+    const id = before.wires.last.of("send")[0]?.client_id;
+    before.client.stop();
+    const after = await stage([chat("c1", { last_seq: 6, read_seq: 6 })], store);
+    expect(after.wires.last.of("send")[0]).toMatchObject({ client_id: id, text: "hello" });
+    after.wires.last.answer("send", { type: "ack", chat: "c1", client_id: id, seq: 6, duplicate: true });
+    await settle();
+    expect([after.client.outbox.of("c1"), after.client.outbox.unsent]).toEqual([[], 0]);
+  });
+
+  test("reading tells the server the newest cursor, also after a reconnect", async () => {
+    const { wires, client, entry } = await stage([chat("c1", { last_seq: 8, unread: 3 })]);
+    client.read("c1", 6);
+    client.read("c1", 99);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(wires.last.of("read").map((frame) => frame.seq)).toEqual([6]);
+    wires.last.drop(1006);
+    client.read("c1", 8);
+    expect(entry("c1").unread.count).toBe(0);
+    await vi.advanceTimersByTimeAsync(1_000);
+    wires.last.welcome();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(wires.last.of("read").map((frame) => frame.seq)).toEqual([8]);
+  });
+
+  test("a cursor of another device clears unread here", async () => {
+    const { wires, entry } = await stage([chat("c1", { last_seq: 8, unread: 3 })]);
+    wires.last.receive({ type: "read", chat: "c1", user: me.id, seq: 8, n: 8 });
+    expect(entry("c1").unread.count).toBe(0);
+    expect(entry("c1").log.tail).toBe(8);
+  });
+
+  test("how far the other one has read survives a reload, and not a log-out", async () => {
+    const store = new MemoryStorage();
+    const direct = chat("c1", { kind: "direct", peer: "u2" });
+    const before = await stage([direct], store);
+    before.wires.last.receive({ type: "read", chat: "c1", user: "u2", seq: 4, n: 4 });
+    before.client.stop();
+    const after = await stage([direct], store);
+    expect(after.entry("c1").reads.get("u2")).toBe(4);
+    after.client.forget();
+    expect(store.length).toBe(0);
+  });
+
+  test("typing ends by itself and with the message", async () => {
+    const { wires, client } = await stage([chat("c1")]);
+    wires.last.receive({ type: "typing", chat: "c1", user: "u2" });
+    expect(client.typing.of("c1")).toEqual(["u2"]);
+    await vi.advanceTimersByTimeAsync(6_000);
+    expect(client.typing.of("c1")).toEqual([]);
+    wires.last.receive({ type: "typing", chat: "c1", user: "u2" });
+    wires.last.receive({ ...message(6) });
+    expect(client.typing.of("c1")).toEqual([]);
+  });
+
+  test("the others are told of typing every three seconds at most", async () => {
+    const { wires, client } = await stage([chat("c1")]);
+    for (let i = 0; i < 60; i++) {
+      client.type("c1");
+      await vi.advanceTimersByTimeAsync(100);
+    }
+    expect(wires.last.of("typing").length).toBe(2);
+  });
+
+  test("peers of direct chats are watched, again after each reconnect", async () => {
+    const { wires } = await stage([chat("c1", { kind: "direct", peer: "u2" })]);
+    expect(wires.last.of("watch").at(-1)).toMatchObject({ users: ["u2"] });
+    wires.last.drop(1006);
+    await vi.advanceTimersByTimeAsync(1);
+    wires.last.welcome();
+    expect(wires.last.of("watch").at(-1)).toMatchObject({ users: ["u2"] });
+  });
+
+  test("changes of members and title are applied once, whatever the list knew already", async () => {
+    const { wires, entry } = await stage([chat("c1", { last_seq: 6, members_count: 3 })]);
+    wires.last.receive({ ...change(6, { change: "member_added", user: "u3" }) });
+    expect(entry("c1").membersCount).toBe(3);
+    wires.last.receive({ ...change(7, { change: "member_added", user: "u4" }) });
+    wires.last.receive({ ...change(8, { change: "title", title: "New" }) });
+    wires.last.receive({ ...change(9, { change: "member_removed", user: "u4" }) });
+    expect([entry("c1").membersCount, entry("c1").title]).toEqual([3, "New"]);
+  });
+
+  test("an event of unknown type makes an open chat look again", async () => {
+    const { wires, client, server, entry } = await stage([chat("c1")]);
+    server.history = [message(5)];
+    await client.open("c1");
+    server.history = [message(5, { text: "edited", edited: true })];
+    wires.last.receive({ type: "edit", chat: "c1", seq: 6, n: 3, target: 5 });
+    await vi.advanceTimersByTimeAsync(500);
+    expect(entry("c1").log.tail).toBe(6);
+    expect(entry("c1").log.events[0]).toMatchObject({ text: "edited" });
+  });
+
+  test("frames of unknown types that are no events change nothing", async () => {
+    const { wires, entry } = await stage([chat("c1")]);
+    wires.last.receive({ type: "delivered", chat: "c1", seq: 6, user: "u2" });
+    expect(entry("c1").log.tail).toBe(5);
+  });
+});

@@ -1,0 +1,252 @@
+// About a group: its title, its members, and what this user may change of them.
+
+import { useEffect, useRef, useState } from "preact/hooks";
+import { goTo } from "../app/route";
+import { faultSentence, mayManage, mayRemove, nameOf } from "../app/sentences";
+import { api, client } from "../app/session";
+import { names, type OpenChat } from "../app/store";
+import { codeOf, type Member, type User } from "../chatmesh";
+import { Avatar } from "./Avatar";
+import { ask } from "./Confirm";
+import { Icon } from "./Icon";
+import { findPerson, NameField } from "./PeoplePicker";
+
+interface Props {
+  readonly chat: OpenChat;
+  readonly me: User;
+  readonly onClose: () => void;
+}
+
+export function GroupPanel({ chat, me, onClose }: Props) {
+  const [fault, setFault] = useState("");
+  const close = useRef<HTMLButtonElement>(null);
+  const manages = mayManage(chat.myRole);
+
+  useEffect(() => close.current?.focus(), []);
+
+  /** attempt runs a change and shows what went wrong. */
+  const attempt = async (change: () => Promise<void>): Promise<boolean> => {
+    setFault("");
+    try {
+      await change();
+      return true;
+    } catch (error) {
+      setFault(faultSentence(codeOf(error)));
+      return false;
+    }
+  };
+
+  const leave = async () => {
+    const text = "You will not get its messages any more, and cannot read the old ones.";
+    if (!(await ask({ title: `Leave “${chat.title}”?`, text, action: "Leave", danger: true }))) return;
+    if (await attempt(() => api.removeMember(chat.id, me.id))) goTo("");
+  };
+
+  const remove = async (member: Member) => {
+    const name = nameOf(names.peek(), member.user_id);
+    const text = `${name} will not get any further messages of this group.`;
+    if (!(await ask({ title: `Remove ${name}?`, text, action: "Remove", danger: true }))) return;
+    await attempt(() => api.removeMember(chat.id, member.user_id));
+  };
+
+  return (
+    <aside
+      class="panel"
+      aria-label="Group info"
+      data-testid="group-panel"
+      onKeyDown={(event) => {
+        if (event.key === "Escape") onClose();
+      }}
+    >
+      <header>
+        <h2>Group info</h2>
+        <button
+          ref={close}
+          type="button"
+          class="round"
+          aria-label="Close group info"
+          data-testid="panel-close"
+          onClick={onClose}
+        >
+          <Icon name="close" />
+        </button>
+      </header>
+      <div class="panel-body">
+        <Title chat={chat} manages={manages} attempt={attempt} />
+        <p class="fault" role="alert" data-testid="panel-error">
+          {fault}
+        </p>
+        <h3>
+          Members <span>{chat.membersCount}</span>
+        </h3>
+        {manages && <AddMember chat={chat} attempt={attempt} onFault={setFault} />}
+        <ul class="members">
+          {sorted(chat.members, me).map((member) => (
+            <li key={member.user_id} data-testid="member" data-user={member.user_id} data-role={member.role}>
+              <Avatar
+                id={member.user_id}
+                name={nameOf(names.value, member.user_id)}
+                dot={member.user_id === me.id ? "" : member.user_id}
+                small
+              />
+              <span class="who">
+                <b>
+                  {nameOf(names.value, member.user_id)}
+                  {member.user_id === me.id && <span class="you"> (you)</span>}
+                </b>
+                <small>{handle(names.value.get(member.user_id))}</small>
+              </span>
+              {member.role !== "member" && <span class="role">{member.role}</span>}
+              {mayRemove(chat.myRole, member.role) && member.user_id !== me.id && (
+                <button
+                  type="button"
+                  class="round"
+                  aria-label={`Remove ${nameOf(names.value, member.user_id)}`}
+                  title="Remove"
+                  data-testid="member-remove"
+                  onClick={() => void remove(member)}
+                >
+                  <Icon name="close" />
+                </button>
+              )}
+            </li>
+          ))}
+        </ul>
+        <button
+          type="button"
+          class="danger quiet wide"
+          data-testid="leave-group"
+          onClick={() => void leave()}
+        >
+          <Icon name="leave" /> Leave group
+        </button>
+      </div>
+    </aside>
+  );
+}
+
+type Attempt = (change: () => Promise<void>) => Promise<boolean>;
+
+function Title({ chat, manages, attempt }: { chat: OpenChat; manages: boolean; attempt: Attempt }) {
+  const [title, setTitle] = useState<string | null>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  const done = () => {
+    setTitle(null);
+    setTimeout(() => button.current?.focus());
+  };
+  const save = async (event: Event) => {
+    event.preventDefault();
+    const wanted = (title ?? "").trim();
+    if (wanted === "") return;
+    if (wanted === chat.title || (await attempt(() => api.rename(chat.id, wanted)))) done();
+  };
+  if (title === null) {
+    return (
+      <div class="panel-title">
+        <Avatar id={chat.id} name={chat.title} group />
+        <h4 data-testid="panel-title">{chat.title}</h4>
+        {manages && (
+          <button
+            ref={button}
+            type="button"
+            class="round"
+            aria-label="Change the title"
+            title="Change the title"
+            data-testid="rename"
+            onClick={() => setTitle(chat.title)}
+          >
+            <Icon name="compose" />
+          </button>
+        )}
+      </div>
+    );
+  }
+  return (
+    <form
+      class="panel-form"
+      onSubmit={save}
+      onKeyDown={(event) => {
+        if (event.key !== "Escape") return;
+        event.stopPropagation();
+        done();
+      }}
+    >
+      <label class="field">
+        <span>Title</span>
+        <input
+          ref={(input) => {
+            if (input && document.activeElement !== input) input.focus();
+          }}
+          name="title"
+          maxLength={100}
+          autocomplete="off"
+          data-testid="rename-title"
+          value={title}
+          onInput={(event) => setTitle(event.currentTarget.value)}
+        />
+      </label>
+      <div class="actions">
+        <button type="button" class="plain" onClick={done}>
+          Cancel
+        </button>
+        <button type="submit" class="primary" data-testid="rename-save">
+          Save
+        </button>
+      </div>
+    </form>
+  );
+}
+
+interface AddProps {
+  readonly chat: OpenChat;
+  readonly attempt: Attempt;
+  readonly onFault: (sentence: string) => void;
+}
+
+function AddMember({ chat, attempt, onFault }: AddProps) {
+  const [name, setName] = useState("");
+  const [busy, setBusy] = useState(false);
+  const add = async (event: Event) => {
+    event.preventDefault();
+    if (busy) return;
+    setBusy(true);
+    const present = chat.members.map((member) => ({ id: member.user_id }));
+    const found = await findPerson(name, present);
+    if (typeof found === "string") onFault(found);
+    else if (await attempt(() => addTo(chat.id, found))) setName("");
+    setBusy(false);
+  };
+  return (
+    <form class="with-button" onSubmit={add}>
+      <NameField
+        label="Add somebody"
+        hint="By their exact user name."
+        testid="add-name"
+        value={name}
+        onInput={setName}
+      />
+      <button type="submit" class="plain" data-testid="add-member">
+        Add
+      </button>
+    </form>
+  );
+}
+
+async function addTo(chat: string, user: User): Promise<void> {
+  await api.addMember(chat, user.id);
+  client.peek()?.people.know(user);
+}
+
+function handle(user: User | undefined): string {
+  return user ? `@${user.username}` : "";
+}
+
+/** sorted puts the reader first, then roles, then names. */
+function sorted(members: readonly Member[], me: User): Member[] {
+  const rank = (member: Member) => {
+    if (member.user_id === me.id) return 0;
+    return member.role === "owner" ? 1 : member.role === "admin" ? 2 : 3;
+  };
+  const name = (member: Member) => nameOf(names.value, member.user_id);
+  return [...members].sort((a, b) => rank(a) - rank(b) || name(a).localeCompare(name(b)));
+}

@@ -1,0 +1,161 @@
+// The left side: who I am, whether I am connected, and my chats.
+
+import { useEffect, useState } from "preact/hooks";
+import { chatHref, openId } from "../app/route";
+import { client, logOut } from "../app/session";
+import { type ListRow, list, listed } from "../app/store";
+import { listTime, parseTime } from "../app/time";
+import type { User } from "../chatmesh";
+import { Avatar } from "./Avatar";
+import { ask } from "./Confirm";
+import { ConnectionBadge } from "./ConnectionBadge";
+import { Icon, Logo } from "./Icon";
+import { NewChat } from "./NewChat";
+
+/** FILTER_FROM chats are too many to look through by eye. */
+const FILTER_FROM = 8;
+
+export function Sidebar({ me }: { me: User }) {
+  const [composing, setComposing] = useState(false);
+  const [filter, setFilter] = useState("");
+  const rows = list.value;
+  const wanted = filter.trim().toLowerCase();
+  const shown = wanted === "" ? rows : rows.filter((row) => row.title.toLowerCase().includes(wanted));
+  return (
+    <nav class="sidebar" aria-label="Chats">
+      <header>
+        <div class="brand">
+          <Logo />
+          <span>chatmesh</span>
+        </div>
+        <button
+          type="button"
+          class="round"
+          aria-label="New chat"
+          title="New chat"
+          data-testid="new-chat"
+          onClick={() => setComposing(true)}
+        >
+          <Icon name="compose" />
+        </button>
+      </header>
+      <ConnectionBadge />
+      {rows.length >= FILTER_FROM && (
+        <label class="filter">
+          <span class="unseen">Find a chat</span>
+          <Icon name="search" />
+          <input
+            type="search"
+            placeholder="Find a chat"
+            data-testid="chat-filter"
+            value={filter}
+            onInput={(event) => setFilter(event.currentTarget.value)}
+          />
+        </label>
+      )}
+      <ul class="chats" data-testid="chat-list">
+        {shown.map((row) => (
+          <ChatItem key={row.id} row={row} />
+        ))}
+      </ul>
+      {!listed.value && rows.length === 0 && <Skeleton />}
+      {listed.value && rows.length === 0 && (
+        <div class="empty" data-testid="no-chats">
+          <p>No chats yet.</p>
+          <button type="button" class="primary" onClick={() => setComposing(true)}>
+            Start one
+          </button>
+        </div>
+      )}
+      {wanted !== "" && shown.length === 0 && <p class="empty">No chat has this title.</p>}
+      <footer>
+        <Avatar id={me.id} name={me.display_name || me.username} small />
+        <span class="who">
+          <b data-testid="me">{me.display_name || me.username}</b>
+          <small>@{me.username}</small>
+        </span>
+        <button
+          type="button"
+          class="round"
+          aria-label="Log out"
+          title="Log out"
+          data-testid="log-out"
+          onClick={leave}
+        >
+          <Icon name="leave" />
+        </button>
+      </footer>
+      {composing && <NewChat onClose={() => setComposing(false)} />}
+    </nav>
+  );
+}
+
+function ChatItem({ row }: { row: ListRow }) {
+  const current = openId.value === row.id;
+  const at = parseTime(row.at);
+  useClock();
+  return (
+    <li>
+      <a
+        href={chatHref(row.id)}
+        class={current ? "chat current" : "chat"}
+        aria-current={current ? "page" : undefined}
+        data-testid="chat-item"
+        data-chat={row.id}
+        data-unread={row.unread}
+      >
+        <Avatar id={row.peer || row.id} name={row.title} group={row.group} dot={row.peer} />
+        <span class="chat-text">
+          <span class="chat-top">
+            <b data-testid="chat-title">{row.title}</b>
+            {at && <time dateTime={row.at}>{listTime(at)}</time>}
+          </span>
+          <span class="chat-bottom">
+            <span class={row.typing ? "preview typing" : "preview"} data-testid="chat-preview">
+              {row.typing ? "typing…" : row.preview}
+            </span>
+            {row.unread > 0 && (
+              <span class="badge" data-testid="unread">
+                {row.unread > 999 ? "999+" : row.unread}
+                <span class="unseen"> unread</span>
+              </span>
+            )}
+          </span>
+        </span>
+      </a>
+    </li>
+  );
+}
+
+/** useClock renders again each minute, for times that are told relative to now. */
+export function useClock(): void {
+  const [, tick] = useState(0);
+  useEffect(() => {
+    const timer = setInterval(() => tick((count) => count + 1), 60_000);
+    return () => clearInterval(timer);
+  }, []);
+}
+
+function Skeleton() {
+  return (
+    <div class="skeleton" aria-hidden="true">
+      {[1, 2, 3, 4].map((n) => (
+        <div key={n}>
+          <i />
+          <b />
+        </div>
+      ))}
+    </div>
+  );
+}
+
+async function leave(): Promise<void> {
+  const unsent = client.peek()?.outbox.unsent ?? 0;
+  const lost =
+    unsent === 1
+      ? "One message has not been sent yet and will be lost."
+      : `${unsent} messages have not been sent yet and will be lost.`;
+  const text = unsent > 0 ? lost : "You can log in again at any time.";
+  if (await ask({ title: "Log out of chatmesh?", text, action: "Log out", danger: unsent > 0 }))
+    await logOut();
+}
