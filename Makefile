@@ -46,6 +46,6 @@ browser: ## two people chat in a real browser
 	scripts/browser
 
 measure: ## delivery latency and memory of idle connections, printed
-	cd e2e && go test -timeout 10m -run TestMeasure -measure -v .
+	cd e2e && go test -tags measure -timeout 10m -run TestMeasure -v .
 
 .PHONY: help run test deps build lint unit e2e fuzz web web-dist browser measure

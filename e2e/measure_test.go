@@ -1,3 +1,5 @@
+//go:build measure
+
 package e2e
 
 import (
@@ -17,7 +19,6 @@ import (
 )
 
 var (
-	measure = flag.Bool("measure", false, "measure delivery times and memory instead of skipping the measurements")
 	idle    = flag.Int("idle", 1000, "how many idle connections TestMeasureIdleConnections makes")
 	sharing = flag.Int("people", 200, "how many people share the idle connections")
 )
@@ -49,9 +50,6 @@ func percentile(sorted []time.Duration, p float64) time.Duration {
 }
 
 func TestMeasureDeliveryLatency(t *testing.T) {
-	if !*measure {
-		t.Skip("a measurement: run it with -measure")
-	}
 	srv := program.Start(t, program.Config{NoRace: true})
 	const pairs, rate, length = 10, 100, 20 * time.Second
 	all := newPeople(t, srv, "pair", 2*pairs)
@@ -91,9 +89,6 @@ func TestMeasureDeliveryLatency(t *testing.T) {
 }
 
 func TestMeasureIdleConnections(t *testing.T) {
-	if !*measure {
-		t.Skip("a measurement: run it with -measure")
-	}
 	cfg := program.Config{NoRace: true, Data: t.TempDir()}
 	srv := program.Start(t, cfg)
 	all := newPeople(t, srv, "idle", *sharing)

@@ -23,7 +23,7 @@ func (b *Bus) LastFor(ctx context.Context, stream string, subjects ...string) ([
 	ctx, cancel := within(ctx, requestTimeout)
 	defer cancel()
 	seq, err := jetstreamext.GetLastMsgsFor(ctx, b.js, stream, subjects)
-	return collect(seq, err, "last of "+stream)
+	return collect(ctx, seq, err, "last of "+stream)
 }
 
 // LastUpTo returns the last message of a subject that is not behind stream sequence upTo. It fails with ErrNotFound.
@@ -31,12 +31,15 @@ func (b *Bus) LastUpTo(ctx context.Context, stream, subj string, upTo uint64) (*
 	ctx, cancel := within(ctx, requestTimeout)
 	defer cancel()
 	seq, err := jetstreamext.GetLastMsgsFor(ctx, b.js, stream, []string{subj}, jetstreamext.GetLastMsgsUpToSeq(upTo))
-	msgs, err := collect(seq, err, "last of "+stream)
-	if err == nil && len(msgs) == 0 {
-		err = ErrNotFound
+	msgs, err := collect(ctx, seq, err, "last of "+stream)
+	if err == nil && len(msgs) == 0 { // or upTo lies beyond the end of the stream, where the broker finds nothing
+		msgs, err = b.LastFor(ctx, stream, subj)
 	}
 	if err != nil {
 		return nil, err
+	}
+	if len(msgs) == 0 || msgs[0].Sequence > upTo {
+		return nil, ErrNotFound
 	}
 	return msgs[0], nil
 }
@@ -51,19 +54,24 @@ func (b *Bus) From(ctx context.Context, stream, subj string, from uint64, limit,
 		opts = append(opts, jetstreamext.GetBatchMaxBytes(maxBytes))
 	}
 	seq, err := jetstreamext.GetBatch(ctx, b.js, stream, limit, opts...)
-	return collect(seq, err, "batch of "+stream)
+	return collect(ctx, seq, err, "batch of "+stream)
 }
 
 // Since is From, from the first message that was stored at or after a time.
 func (b *Bus) Since(ctx context.Context, stream, subj string, since time.Time, limit, maxBytes int) ([]*Msg, error) {
 	ctx, cancel := within(ctx, requestTimeout)
 	defer cancel()
-	seq, err := jetstreamext.GetBatch(ctx, b.js, stream, limit, jetstreamext.GetBatchStartTime(since),
-		jetstreamext.GetBatchSubject(subj), jetstreamext.GetBatchMaxBytes(maxBytes))
-	return collect(seq, err, "batch of "+stream)
+	opts := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchStartTime(since), jetstreamext.GetBatchSubject(subj)}
+	if maxBytes > 0 {
+		opts = append(opts, jetstreamext.GetBatchMaxBytes(maxBytes))
+	}
+	seq, err := jetstreamext.GetBatch(ctx, b.js, stream, limit, opts...)
+	return collect(ctx, seq, err, "batch of "+stream)
 }
 
-func collect(seq func(func(*Msg, error) bool), err error, op string) ([]*Msg, error) {
+// collect reads an answer to its end. The sequence ends without an error where the time is up, too: what was not answered, or
+// not in full, must not look like what does not exist.
+func collect(ctx context.Context, seq func(func(*Msg, error) bool), err error, op string) ([]*Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrDown, op, err)
 	}
@@ -76,6 +84,9 @@ func collect(seq func(func(*Msg, error) bool), err error, op string) ([]*Msg, er
 			return nil, fmt.Errorf("%w: %s: %w", ErrDown, op, err)
 		}
 		out = append(out, m)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrDown, op, err)
 	}
 	return out, nil
 }

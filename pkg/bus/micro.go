@@ -94,17 +94,26 @@ func (b *Bus) answer(ctx context.Context, e Endpoint, r micro.Request) chat.Code
 		if refused.Code == chat.Internal {
 			b.log.Error("request failed", "endpoint", e.Subject, "error", err)
 		}
-		_ = r.Error(string(refused.Code), refused.Message, wire.Encode(wire.Refuse(nil, refused)))
+		b.respond(r, wire.Encode(wire.Refuse(nil, refused)), nats.Header{
+			subject.HeaderServiceError: {string(refused.Code)}, micro.ErrorHeader: {refused.Message}})
 		return refused.Code
 	}
 	body, ok := v.([]byte)
 	if !ok {
 		body = wire.Encode(v)
 	}
-	if err := r.Respond(body); err != nil {
-		b.log.Warn("answer not sent", "endpoint", e.Subject, "error", err)
-	}
+	b.respond(r, body, nil)
 	return ""
+}
+
+// respond answers beside the request, which belongs to the micro package and to the goroutine of its subscription.
+func (b *Bus) respond(r micro.Request, body []byte, header nats.Header) {
+	if r.Reply() == "" {
+		return
+	}
+	if err := b.nc.PublishMsg(&nats.Msg{Subject: r.Reply(), Header: header, Data: body}); err != nil {
+		b.log.Warn("answer not sent", "error", err)
+	}
 }
 
 // Call asks an endpoint and reads its answer into out (nil to ignore it). It fails with the chat.Error of the service, or

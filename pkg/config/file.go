@@ -67,7 +67,7 @@ func (f *file) load(ctx *kong.Context) error {
 	}
 	f.values, err = parseFile(text, knownFlags(ctx))
 	if err != nil {
-		return fmt.Errorf("%s%w", f.name, err)
+		return fmt.Errorf("--config: %s%w", f.name, err)
 	}
 	return nil
 }

@@ -39,8 +39,9 @@ func LifeOf(value []byte) string {
 	return string(life)
 }
 
-// Reporter keeps the keys of one edge. It costs about 55 bytes a hosted person beside the id, which it shares with the
-// caller.
+// Reporter keeps the keys of one edge. A hosted person costs 52 bytes beside the id, which it shares with the caller
+// (BenchmarkBytesPerPerson), and 100,000 cost 1 % of a core while nobody comes or goes, the broker's work for them included,
+// 5 % where the broker syncs every key to the disk (BenchmarkHundredThousandPeople).
 type Reporter struct {
 	bus  *bus.Bus
 	edge string

@@ -17,6 +17,8 @@ const (
 	// batch is how many keys are on their way to the broker at once: few enough that somebody who comes while others are
 	// written waits for milliseconds.
 	batch = 256
+	// turn is how many batches are written before it is looked at renewals.
+	turn = 16
 	// few is how many renewals go together.
 	few = 64
 	// writeTimeout bounds the wait for the broker's answers to a batch.
@@ -58,7 +60,11 @@ func (r *Reporter) write(ctx context.Context) {
 				renew.Reset(every)
 			}
 		}
-		for ctx.Err() == nil {
+		for n := 0; ctx.Err() == nil; n++ {
+			if n == turn {
+				r.ring() // there is more; but renewals have their turn
+				break
+			}
 			ops, again := r.take(next)
 			if next = nil; len(ops) == 0 {
 				break

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 )
@@ -24,7 +23,8 @@ func Encode(v any) []byte {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 }
 
-// DecodeEvent reads an event and checks that it is one: a type that is known, a chat, a seq.
+// DecodeEvent reads an event and checks that it is one: a type that is known, a chat, a seq, and ids that are ids, because
+// they become tokens of subjects.
 func DecodeEvent(body []byte) (chat.Event, error) {
 	var e chat.Event
 	if err := json.Unmarshal(body, &e); err != nil {
@@ -39,7 +39,29 @@ func DecodeEvent(body []byte) (chat.Event, error) {
 	default:
 		return e, fmt.Errorf("wire: event of an unknown or incomplete type")
 	}
+	if !areIDs(e.Sender, e.User, e.By) || !areMembers(e.Members) {
+		return e, fmt.Errorf("wire: event of somebody without an id")
+	}
 	return e, nil
+}
+
+// areIDs tells whether what is given is ids; the zero value is none and no fault.
+func areIDs(users ...chat.UserID) bool {
+	for _, u := range users {
+		if _, err := chat.ParseUserID(string(u)); u != "" && err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func areMembers(members []chat.Member) bool {
+	for _, m := range members {
+		if _, err := chat.ParseUserID(string(m.UserID)); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Head is what an edge needs to know of a frame on a user's subject before it passes the bytes on.
@@ -49,10 +71,9 @@ type Head struct {
 	Seq  chat.Seq
 }
 
-// Peek reads type, chat and seq of a frame. Frames made here begin with them, so that it decodes a few dozen bytes and only
-// looks for keys in the others; any other order of the keys is read as well, slower. Of every JSON text it says what a full
-// decode says, repeated keys included (the last one counts, whatever its case). What is no JSON it may take for a frame if
-// it begins like one.
+// Peek reads type, chat and seq of a frame. Messages and cursors as they are encoded here, which are nearly all that comes,
+// are recognized by their keys and cost a few comparisons; everything else is decoded in full. Of every JSON text it says
+// what a full decode says, repeated keys included. What is no JSON it may take for a frame if its keys are those of one.
 func Peek(body []byte) (Head, error) {
 	if h, ok := peekFast(body); ok {
 		return h, nil
@@ -68,51 +89,60 @@ func Peek(body []byte) (Head, error) {
 	return Head{Type: h.Type, Chat: h.Chat, Seq: h.Seq}, nil
 }
 
-// peekFast reads `{"type":"T","chat":"C","seq":N` with plain values and without one of these keys again, nothing else.
+// The keys of a message and of a cursor in the order of their encoding, each with what its value begins with.
+var (
+	messageHead = []byte(`{"type":"message","chat":"`)
+	cursorHead  = []byte(`{"type":"read","chat":"`)
+	seqKey      = []byte(`,"seq":`)
+	messageRest = [][]byte{[]byte(`,"n":`), []byte(`,"sender":"`), []byte(`,"client_id":"`), []byte(`,"text":"`), []byte(`,"sent_at":"`)}
+	cursorRest  = [][]byte{[]byte(`,"user":"`), []byte(`,"n":`)}
+)
+
+// peekFast reads a message or a cursor that has exactly its keys: a key that came again would count for a decoder.
 func peekFast(b []byte) (Head, bool) {
 	var h Head
-	b, ok := bytes.CutPrefix(b, []byte(`{"type":"`))
-	if !ok {
-		return h, false
-	}
-	typ, b, ok := plainString(b)
-	if !ok {
-		return h, false
-	}
-	b, ok = bytes.CutPrefix(b, []byte(`,"chat":"`))
-	if !ok {
-		return h, false
-	}
-	id, b, ok := plainString(b)
-	if !ok {
-		return h, false
-	}
-	b, ok = bytes.CutPrefix(b, []byte(`,"seq":`))
-	if !ok {
-		return h, false
-	}
-	var n uint64
-	for i, c := range b {
-		if c < '0' || c > '9' || i > 18 {
-			if i == 0 || i > 18 || i > 1 && b[0] == '0' || c != ',' && c != '}' || repeats(b[i:]) {
-				return h, false
-			}
-			return Head{Type: string(typ), Chat: chat.ID(id), Seq: chat.Seq(n)}, true
+	rest := messageRest
+	b, ok := bytes.CutPrefix(b, messageHead)
+	if h.Type = string(chat.Message); !ok {
+		if b, ok = bytes.CutPrefix(b, cursorHead); !ok {
+			return h, false
 		}
-		n = n*10 + uint64(c-'0')
+		h.Type, rest = TypeRead, cursorRest
 	}
-	return h, false
+	end := bytes.IndexByte(b, '"')
+	if end < 0 || end > chat.MaxID || !plain(b[:end]) {
+		return h, false
+	}
+	h.Chat = chat.ID(b[:end])
+	if b, ok = bytes.CutPrefix(b[end+1:], seqKey); !ok {
+		return h, false
+	}
+	n := digits(b)
+	if n == 0 || n > 18 || n > 1 && b[0] == '0' { // 18 cannot overflow
+		return h, false
+	}
+	for _, c := range b[:n] {
+		h.Seq = h.Seq*10 + chat.Seq(c-'0')
+	}
+	b = b[n:]
+	for _, key := range rest {
+		if b, ok = bytes.CutPrefix(b, key); !ok {
+			return h, false
+		}
+		if key[len(key)-1] != '"' {
+			b = b[digits(b):]
+			continue
+		}
+		end := closingQuote(b)
+		if end < 0 {
+			return h, false
+		}
+		b = b[end+1:]
+	}
+	return h, len(b) == 1 && b[0] == '}'
 }
 
-// plainString returns what stands before the next quote, and what stands behind it, if it is ASCII that stands for itself.
-func plainString(b []byte) (s, rest []byte, ok bool) {
-	i := bytes.IndexByte(b, '"')
-	if i < 0 || i > chat.MaxID || !plain(b[:i]) {
-		return nil, nil, false
-	}
-	return b[:i], b[i+1:], true
-}
-
+// plain tells whether a string stands for itself: ASCII without an escape.
 func plain(s []byte) bool {
 	for _, c := range s {
 		if c < ' ' || c > '~' || c == '\\' {
@@ -122,23 +152,14 @@ func plain(s []byte) bool {
 	return true
 }
 
-// repeats tells whether a key in what follows the head may be one of the head's again: the decoder would follow that one.
-func repeats(b []byte) bool {
-	for {
-		i := bytes.IndexByte(b, '"')
-		if i < 0 {
-			return false
-		}
-		b = b[i+1:]
-		if i = closingQuote(b); i < 0 {
-			return true // cut off
-		}
-		s := b[:i]
-		b = b[i+1:]
-		if isKey(b) && (!plain(s) || ofHead(s)) {
-			return true
+// digits is how many digits b begins with.
+func digits(b []byte) int {
+	for i, c := range b {
+		if c < '0' || c > '9' {
+			return i
 		}
 	}
+	return len(b)
 }
 
 // closingQuote is where the string ends whose first quote stands before b; negative if it does not.
@@ -159,31 +180,6 @@ func closingQuote(b []byte) int {
 	}
 }
 
-// isKey tells whether what stands before b is a key: the colon follows.
-func isKey(b []byte) bool {
-	for _, c := range b {
-		switch c {
-		case ':':
-			return true
-		case ' ', '\t', '\r', '\n':
-		default:
-			return false
-		}
-	}
-	return false
-}
-
-// ofHead tells whether a decoder takes a key for one of the head's, which it does whatever the case.
-func ofHead(key []byte) bool {
-	switch len(key) {
-	case len("seq"):
-		return strings.EqualFold(string(key), "seq")
-	case len("type"):
-		return strings.EqualFold(string(key), "type") || strings.EqualFold(string(key), "chat")
-	}
-	return false
-}
-
 // DecodeState reads the state of a chat as the broker keeps it.
 func DecodeState(body []byte) (*chat.State, error) {
 	var s chat.State
@@ -192,6 +188,14 @@ func DecodeState(body []byte) (*chat.State, error) {
 	}
 	if _, err := chat.ParseID(string(s.Chat)); err != nil || s.Seq == 0 {
 		return nil, fmt.Errorf("wire: state without a chat or a seq")
+	}
+	for _, d := range s.Left {
+		if d.UserID == "" || !areIDs(d.UserID) {
+			return nil, fmt.Errorf("wire: state with somebody without an id")
+		}
+	}
+	if !areMembers(s.Members) {
+		return nil, fmt.Errorf("wire: state with somebody without an id")
 	}
 	return &s, nil
 }

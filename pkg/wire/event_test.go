@@ -75,6 +75,11 @@ func TestBodyThatIsNoEventIsRefused(t *testing.T) {
 		`{"type":"chat","chat":"c1","seq":1,"n":0,"change":"title","by":"ann","title":"t"}`,
 		`{"type":"chat","chat":"c1","seq":1,"n":0,"by":"ann","title":"t","at":"2026-11-23T18:12:55.000000Z"}`,
 		`{"type":"chat","chat":"c1","seq":1,"n":0,"change":"title","at":null}`,
+		`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a.b","client_id":"x","text":"a",` + sentAt + `}`,
+		`{"type":"chat","chat":"c1","seq":1,"n":0,"change":"member_added","user":"*","by":"ann","at":"2026-11-23T18:12:55.000000Z"}`,
+		`{"type":"chat","chat":"c1","seq":1,"n":0,"change":"member_added","user":"bob","by":">","at":"2026-11-23T18:12:55.000000Z"}`,
+		`{"type":"chat","chat":"c1","seq":1,"n":0,"change":"created","by":"ann","members":[{"user_id":"a b"}],"at":"2026-11-23T18:12:55.000000Z"}`,
+		`{"type":"chat","chat":"c1","seq":1,"n":0,"change":"created","by":"ann","members":[{"role":"owner"}],"at":"2026-11-23T18:12:55.000000Z"}`,
 	} {
 		if got, err := wire.DecodeEvent([]byte(in)); err == nil {
 			t.Errorf("%s: got %+v; want an error", in, got)
@@ -104,7 +109,9 @@ func TestStateComesBackAsItWas(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %+v, %v; want %+v", got, err, want)
 	}
-	for _, in := range []string{``, `{}`, `null`, `[]`, `{"chat":"g1"}`, `{"seq":1}`, `{"chat":"g.1","seq":1}`, `{"chat":"g1","seq":1,"members":1}`} {
+	for _, in := range []string{``, `{}`, `null`, `[]`, `{"chat":"g1"}`, `{"seq":1}`, `{"chat":"g.1","seq":1}`, `{"chat":"g1","seq":1,"members":1}`,
+		`{"chat":"g1","seq":1,"members":[{"user_id":"*"}]}`, `{"chat":"g1","seq":1,"members":[{"role":"owner"}]}`, `{"chat":"g1","seq":1,"left":[{"user_id":"a.b"}]}`,
+		`{"chat":"g1","seq":1,"left":[{"since":1}]}`} {
 		if got, err := wire.DecodeState([]byte(in)); err == nil || got != nil {
 			t.Errorf("%s: got %+v, %v; want an error", in, got, err)
 		}

@@ -27,8 +27,8 @@ func TestServerFramesHaveTheJSONOfTheirGoldenFiles(t *testing.T) {
 		frame any
 		keys  []string
 	}{
-		"message":      {message, []string{"type", "chat", "seq", "n", "sender", "client_id", "text", "sent_at"}},
-		"chat_created": {chat.Event{Type: chat.Changed, Chat: "g1", Seq: 1, Change: chat.Created, By: "ann", Title: &title, Kind: chat.Group, Members: []chat.Member{{UserID: "ann", Role: chat.Owner}}, At: &at}, []string{"type", "chat", "seq", "change", "by", "title", "at"}},
+		"message":             {message, []string{"type", "chat", "seq", "n", "sender", "client_id", "text", "sent_at"}},
+		"chat_created":        {chat.Event{Type: chat.Changed, Chat: "g1", Seq: 1, Change: chat.Created, By: "ann", Title: &title, Kind: chat.Group, Members: []chat.Member{{UserID: "ann", Role: chat.Owner}}, At: &at}, []string{"type", "chat", "seq", "change", "by", "title", "at"}},
 		"chat_member_added":   {added, []string{"type", "chat", "seq", "change", "user", "by", "role", "at"}},
 		"chat_member_removed": {chat.Event{Type: chat.Changed, Chat: "g1", Seq: 2, Change: chat.MemberRemoved, User: "bob", By: "ann", At: &at}, []string{"type", "chat", "seq", "change", "user", "by", "at"}},
 		"chat_role":           {chat.Event{Type: chat.Changed, Chat: "g1", Seq: 2, Change: chat.RoleChanged, User: "bob", By: "ann", Role: chat.Admin, At: &at}, []string{"type", "chat", "seq", "change", "user", "by", "role", "at"}},

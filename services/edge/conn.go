@@ -54,7 +54,8 @@ type conn struct {
 	jobs       []wire.Request
 	working    bool
 	closeAfter int
-	room       chan struct{}
+	// room wakes the reader when it waits for jobs to be done; nil until it first does.
+	room chan struct{}
 	// While catching, live frames are kept back; caught is how far the catch-up went, for chats in which live frames up to
 	// there may still come.
 	catching  bool
@@ -80,12 +81,15 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 		return // answered by the upgrader
 	}
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	s.wg.Add(1)
-	defer s.wg.Done()
-	c := &conn{s: s, ws: ws, room: make(chan struct{}, 1)}
+	c := &conn{s: s, ws: ws}
 	s.hub.open(c)
-	defer s.hub.closed(c)
-	c.serve(token)
+	// A goroutine of its own, so that the request, its buffers and the stack that grew with them are let go of.
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		defer s.hub.closed(c)
+		c.serve(token)
+	}()
 }
 
 // serve reads frames until the connection ends. All that the connection holds elsewhere is given back before it returns.

@@ -45,13 +45,20 @@ func (c *conn) request(data []byte) bool {
 
 // later queues a request. When too many wait, the reader waits too, and with it the socket.
 func (c *conn) later(r wire.Request) {
-	for {
-		c.mu.Lock()
-		if len(c.jobs) < jobsWaiting || c.dead {
-			break
+	c.mu.Lock()
+	for len(c.jobs) >= jobsWaiting && !c.dead {
+		if c.room == nil {
+			c.room = make(chan struct{}, 1)
 		}
+		room := c.room
 		c.mu.Unlock()
-		<-c.room
+		<-room
+		c.mu.Lock()
+	}
+	if c.closeAfter != 0 { // the edge is going away: what is taken now would keep it
+		c.mu.Unlock()
+		c.refuse(r.ID, chat.Retry(chat.Unavailable, reconnectSpread, "this edge is going away"))
+		return
 	}
 	defer c.mu.Unlock()
 	if c.dead {
@@ -94,7 +101,11 @@ func (c *conn) carryOut() {
 	}
 }
 
+// signal lets the reader look again. mu is held.
 func (c *conn) signal() {
+	if c.room == nil {
+		return
+	}
 	select {
 	case c.room <- struct{}{}:
 	default:

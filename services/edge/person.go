@@ -194,10 +194,10 @@ func (p *person) repair(id chat.ID, last chat.Seq) {
 	ctx, cancel := context.WithTimeout(p.s.work, repairTime)
 	defer cancel()
 	for attempt := 0; ; attempt++ {
-		page, err := p.s.c.Log.Page(ctx, id, store.Range{After: last, Forward: true, Limit: chat.MaxPage, MaxBytes: pageBytes})
+		snap, page, err := p.missing(ctx, id, last)
 		if err == nil {
 			var done bool
-			if last, done = p.fill(id, last, page.Items); done {
+			if last, done = p.fill(id, last, page.Items, snap.State); done {
 				p.s.m.repaired.Inc()
 				return
 			}
@@ -227,15 +227,31 @@ func (p *person) resync(id chat.ID) {
 	p.hand(frame{data: wire.Encode(wire.Resync{Type: wire.TypeResync, Chat: id})})
 }
 
+// missing reads events behind last, and a state that knows who they were for.
+func (p *person) missing(ctx context.Context, id chat.ID, last chat.Seq) (chatlog.Snapshot, chatlog.Page, error) {
+	page, err := p.s.c.Log.Page(ctx, id, store.Range{After: last, Forward: true, Limit: chat.MaxPage, MaxBytes: pageBytes})
+	if err != nil {
+		return chatlog.Snapshot{}, page, err
+	}
+	snap, err := p.s.c.Log.Known(ctx, id)
+	if err == nil && snap.Head.Seq < page.To {
+		snap, err = p.s.c.Log.Snapshot(ctx, id)
+	}
+	return snap, page, err
+}
+
 // fill hands out items behind last, then as much of what waits as follows without a hole, and tells whether all is handed out.
-func (p *person) fill(id chat.ID, last chat.Seq, items []store.Item) (chat.Seq, bool) {
+// What was not for this person, who was no member then, is no hole.
+func (p *person) fill(id chat.ID, last chat.Seq, items []store.Item, state *chat.State) (chat.Seq, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.holes[id]
 	for _, it := range items {
 		// Not beyond what came to this person: what is behind it may not be theirs any more.
 		if it.Seq == last+1 && it.Seq <= h.upTo {
-			p.hand(frame{chat: id, seq: it.Seq, data: it.Body})
+			if slices.Contains(state.ReceiversAt(it.Seq), p.id) {
+				p.hand(frame{chat: id, seq: it.Seq, data: it.Body})
+			}
 			last = it.Seq
 		}
 	}

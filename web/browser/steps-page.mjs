@@ -192,6 +192,11 @@ export async function offline({ anna, ben, browser, base }) {
   await phone.online();
   const all = ["are you there?", "written in the tunnel", "and one more"];
   await Promise.all([ben.sees(all), anna.sees(all), phone.sees(all)]);
+  await eventually(
+    () => phone.page.locator("[data-status=sending]").count(),
+    0,
+    "messages that wait, in the end",
+  );
   await eventually(() => ben.seqs(), await phone.seqs(), "both devices and ben agree");
   phone.calm();
   await phone.context.close();
