@@ -1,10 +1,12 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,8 +25,28 @@ func (b *Bus) LastFor(ctx context.Context, stream string, subjects ...string) ([
 	ctx, cancel := within(ctx, requestTimeout)
 	defer cancel()
 	seq, err := jetstreamext.GetLastMsgsFor(ctx, b.js, stream, subjects)
-	return collect(ctx, seq, err, "last of "+stream)
+	msgs, err := collect(ctx, seq, err, "last of "+stream)
+	if n := len(msgs); err != nil || n == 0 || msgs[n-1].Header.Get(pendingHeader) == "0" {
+		return msgs, err
+	}
+	// The broker ends an answer that is larger than what it holds for one connection (64 MB).
+	if len(subjects) == 1 {
+		return nil, fmt.Errorf("%w: last of %s: too much for one answer", ErrDown, stream)
+	}
+	msgs = msgs[:0]
+	for some := range slices.Chunk(subjects, (len(subjects)+1)/2) {
+		half, err := b.LastFor(ctx, stream, some...)
+		if err != nil {
+			return nil, err
+		}
+		msgs = append(msgs, half...)
+	}
+	slices.SortFunc(msgs, func(a, b *Msg) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	return slices.CompactFunc(msgs, func(a, b *Msg) bool { return a.Sequence == b.Sequence }), nil
 }
+
+// pendingHeader tells, on each message of an answer, how many are still to come.
+const pendingHeader = "Nats-Num-Pending"
 
 // LastUpTo returns the last message of a subject that is not behind stream sequence upTo. It fails with ErrNotFound.
 func (b *Bus) LastUpTo(ctx context.Context, stream, subj string, upTo uint64) (*Msg, error) {
@@ -77,8 +99,8 @@ func collect(ctx context.Context, seq func(func(*Msg, error) bool), err error, o
 	}
 	var out []*Msg
 	for m, err := range seq {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			return out, nil
+		if errors.Is(err, jetstreamext.ErrNoMessages) && len(out) == 0 {
+			return nil, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrDown, op, err)

@@ -2,9 +2,11 @@ package bus_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +76,19 @@ func TestStoredMessagesAreFoundByWhatIsAskedFor(t *testing.T) {
 	got, err = b.From(ctx, "TEST", "test.nobody.log", 1, 10, 100)
 	check("of none", got, err)
 
+	got, err = b.Since(ctx, "TEST", "test.a.log", time.Now().Add(-time.Hour), 10, 0)
+	check("of the last hour", got, err, "1:a0", "3:a1", "5:a2", "7:a3")
+	got, err = b.Since(ctx, "TEST", "test.*.log", time.Now().Add(-time.Hour), 3, 100_000)
+	check("three of the last hour", got, err, "1:a0", "2:b0", "3:a1")
+	third, err := b.At(ctx, "TEST", 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err = b.Since(ctx, "TEST", "test.a.log", third.Time, 10, 0)
+	check("since the third", got, err, "3:a1", "5:a2", "7:a3")
+	got, err = b.Since(ctx, "TEST", "test.a.log", time.Now().Add(time.Hour), 10, 0)
+	check("of the next hour", got, err)
+
 	got, err = one(b.At(ctx, "TEST", 5))
 	check("at 5", got, err, "5:a2")
 	for _, seq := range []uint64{10, 1000} {
@@ -138,31 +153,80 @@ func TestMoreSubjectsThanTheBrokerAnswersIsAnErrorNotAPart(t *testing.T) {
 	}
 }
 
+// answers stands in the place of a stream: it answers direct gets as fn says, which gets the subjects asked for.
+func answers(t *testing.T, b *bus.Bus, name string, fn func(m *nats.Msg, subjects []string)) {
+	t.Helper()
+	sub, err := b.Conn().Subscribe("$JS.API.DIRECT.GET."+name, func(m *nats.Msg) {
+		var q struct {
+			Last []string `json:"multi_last"`
+		}
+		_ = json.Unmarshal(m.Data, &q)
+		fn(m, q.Last)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sub.Unsubscribe() })
+}
+
+func part(name, subj string, seq, pending int) *nats.Msg {
+	return msg("", "x", "Nats-Stream", name, "Nats-Subject", subj, "Nats-Sequence", strconv.Itoa(seq),
+		"Nats-Time-Stamp", time.Now().Format(time.RFC3339Nano), "Nats-Num-Pending", strconv.Itoa(pending))
+}
+
 // A chat whose events are not read looks like a chat that does not exist: no answer must never look like none found.
 func TestNoAnswerOrHalfAnAnswerIsAnErrorNotNothing(t *testing.T) {
-	_, b := broker(t)
-	// In the place of a stream whose broker does not answer, or stops in the middle.
-	for name, answers := range map[string]int{"SILENT": 0, "HALF": 1} {
-		sub, err := b.Conn().Subscribe("$JS.API.DIRECT.GET."+name, func(m *nats.Msg) {
-			for range answers {
-				_ = m.RespondMsg(msg("", "x", "Nats-Stream", name, "Nats-Subject", "test.a", "Nats-Sequence", "1",
-					"Nats-Time-Stamp", time.Now().Format(time.RFC3339Nano), "Nats-Num-Pending", "1"))
-			}
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = sub.Unsubscribe() }()
+	m, b := broker(t)
+	second := m.Bus(t)
+	answers(t, b, "SILENT", func(*nats.Msg, []string) {})
+	answers(t, b, "HALF", func(m *nats.Msg, _ []string) { _ = m.RespondMsg(part("HALF", "test.a", 1, 1)) })
+	answers(t, b, "BROKEN", func(m *nats.Msg, _ []string) { // it fails to load the second
+		_ = m.RespondMsg(part("BROKEN", "test.a", 1, 1))
+		_ = m.RespondMsg(&nats.Msg{Header: nats.Header{"Status": {"404"}, "Description": {"Message Not Found"}}})
+	})
+	answers(t, b, "CLOSED", func(*nats.Msg, []string) { second.Close() })
+	for _, name := range []string{"SILENT", "HALF", "BROKEN", "CLOSED"} {
 		ctx := func() context.Context { return within(t, 300*time.Millisecond) }
-		if got, err := b.LastFor(ctx(), name, "test.a"); !errors.Is(err, bus.ErrDown) {
+		if got, err := second.LastFor(ctx(), name, "test.a", "test.b"); !errors.Is(err, bus.ErrDown) || got != nil {
 			t.Errorf("last of %s: got %v, %v; want %v", name, bodies(got), err, bus.ErrDown)
 		}
-		if got, err := b.LastUpTo(ctx(), name, "test.a", 5); !errors.Is(err, bus.ErrDown) {
+		if got, err := second.LastUpTo(ctx(), name, "test.a", 5); !errors.Is(err, bus.ErrDown) || got != nil {
 			t.Errorf("last of %s up to 5: got %v, %v; want %v", name, got, err, bus.ErrDown)
 		}
-		if got, err := b.From(ctx(), name, "test.a", 1, 10, 0); !errors.Is(err, bus.ErrDown) {
+		if got, err := second.From(ctx(), name, "test.a", 1, 10, 0); !errors.Is(err, bus.ErrDown) || got != nil {
 			t.Errorf("from %s: got %v, %v; want %v", name, bodies(got), err, bus.ErrDown)
 		}
+		if got, err := second.Since(ctx(), name, "test.a", time.Now(), 10, 0); !errors.Is(err, bus.ErrDown) || got != nil {
+			t.Errorf("since of %s: got %v, %v; want %v", name, bodies(got), err, bus.ErrDown)
+		}
+	}
+}
+
+func TestAnswerThatTheBrokerCutsShortIsAskedForInParts(t *testing.T) {
+	_, b := broker(t)
+	asked := 0
+	answers(t, b, "LARGE", func(m *nats.Msg, subjects []string) {
+		asked++
+		last := 0
+		for i, subj := range subjects[:min(len(subjects), 3)] { // no more than three go into an answer
+			_, n, _ := strings.Cut(subj, ".")
+			last, _ = strconv.Atoi(n)
+			_ = m.RespondMsg(part("LARGE", subj, last, len(subjects)-1-i))
+		}
+		_ = m.RespondMsg(&nats.Msg{Header: nats.Header{"Status": {"204"}, "Description": {"EOB"}}})
+	})
+	var subjects []string
+	var want []uint64
+	for i := range 10 {
+		subjects, want = append(subjects, fmt.Sprintf("test.%d", 10-i)), append(want, uint64(i+1))
+	}
+	msgs, err := b.LastFor(t.Context(), "LARGE", subjects...)
+	var got []uint64
+	for _, m := range msgs {
+		got = append(got, m.Sequence)
+	}
+	if err != nil || !slices.Equal(got, want) || asked < 4 {
+		t.Fatalf("got %v, %v after %d requests; want %v", got, err, asked, want)
 	}
 }
 
@@ -177,10 +241,11 @@ func TestStreamThatIsNotThereAndABrokerThatIsAwayAreErrors(t *testing.T) {
 		_, err2 := b.LastUpTo(ctx(), "TEST", "test.a", 5)
 		_, err3 := b.From(ctx(), "TEST", "test.a", 1, 10, 0)
 		_, err4 := b.At(ctx(), "TEST", 1)
+		_, err7 := b.Since(ctx(), "TEST", "test.a", time.Now(), 10, 0)
 		_, err5 := b.Publish(ctx(), msg("test.a", "x"))
 		_, err6 := b.PublishAtomic(ctx(), []*nats.Msg{msg("test.a", "x"), msg("test.a", "y")})
 		_, errs := b.PublishAll(ctx(), []*nats.Msg{msg("test.a", "x"), msg("test.b", "y")})
-		for i, err := range append([]error{err1, err2, err3, err4, err5, err6}, errs...) {
+		for i, err := range append([]error{err1, err2, err3, err4, err5, err6, err7}, errs...) {
 			if !errors.Is(err, bus.ErrDown) {
 				t.Errorf("away %v, call %d: got %v; want %v", away, i, err, bus.ErrDown)
 			}

@@ -156,6 +156,7 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 		kv(subject.Presence, "who is on which edge, and the edges' leases", l.PresenceTTL, markerTTL),
 		kv(subject.LastSeen, "when a person was last online", 0, 0),
 		kv(subject.Nodes, "live nodes of each service", 0, markerTTL),
+		kv(subject.Leases, "tasks that one process of several does", 0, markerTTL),
 		kv(subject.Keys, "public keys of access tokens", 0, 0),
 		kv(subject.Revoked, "sessions that ended while their tokens were valid", l.TokenTTL+time.Minute, 0),
 	}

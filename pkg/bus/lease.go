@@ -210,8 +210,23 @@ func (b *Bus) Watch(ctx context.Context, bucket string, begin, ready func(), fn 
 // statusPoll is how often a broken watch looks whether the connection is back.
 const statusPoll = 100 * time.Millisecond
 
-// errQuiet ends a watch that lost its connection: what changed meanwhile is told by a new one.
-var errQuiet = errors.New("bus: connection was lost")
+// watchProbe is how often a watch that hears nothing asks whether there is something to hear: when the broker's node that
+// feeds it dies while the connection to another stands, the client itself takes up to 15 s to notice.
+const watchProbe = 2 * time.Second
+
+// Ends of a watch; what changed meanwhile is told by a new one.
+var (
+	errQuiet = errors.New("bus: connection was lost")
+	errStuck = errors.New("bus: changes do not arrive")
+)
+
+// hasAfter tells whether a bucket is known to hold a change behind a revision.
+func (b *Bus) hasAfter(ctx context.Context, bucket string, revision uint64) bool {
+	ctx, cancel := context.WithTimeout(ctx, watchProbe/2)
+	defer cancel()
+	next, err := b.From(ctx, subject.KVStream(bucket), subject.KV(bucket, ">"), revision+1, 1, 0)
+	return err == nil && len(next) > 0
+}
 
 func (b *Bus) watch(ctx context.Context, bucket string, begin, ready func(), fn func(KeyChange)) error {
 	status := b.nc.StatusChanged(nats.RECONNECTING, nats.CLOSED)
@@ -239,13 +254,28 @@ func (b *Bus) watch(ctx context.Context, bucket string, begin, ready func(), fn 
 		return fmt.Errorf("%w: watch %s took too long", ErrDown, bucket)
 	}
 	begin()
+	probe := time.NewTicker(watchProbe)
+	defer probe.Stop()
+	var seen uint64
+	silent, missed := true, 0
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-status:
 			return errQuiet
+		case <-probe.C:
+			if missed++; !silent || !b.hasAfter(ctx, bucket, seen) {
+				missed = 0
+			}
+			if silent = true; missed == 2 {
+				return errStuck
+			}
 		case e, ok := <-w.Updates():
+			silent = false
+			if ok && e != nil {
+				seen = e.Revision()
+			}
 			switch {
 			case !ok:
 				return errQuiet

@@ -104,7 +104,7 @@ func TestSecretOfAnyTypeIsNotRepeatedByAnError(t *testing.T) {
 	}
 	write(t, "a.yaml", "key: CANARY\n")
 	_, err := Parse([]string{"--config=a.yaml"}, &cli)
-	if err == nil || err.Error() != "a.yaml:1: key: cannot be read" {
+	if err == nil || err.Error() != "--config: a.yaml:1: key: cannot be read" {
 		t.Errorf("got %v; want no value in it", err)
 	}
 }
@@ -117,7 +117,7 @@ func TestEnumOfACommandIsCheckedInTheFile(t *testing.T) {
 	}
 	write(t, "a.yaml", "\nway: c\n")
 	_, err := Parse([]string{"--config=a.yaml"}, &cli)
-	if err == nil || err.Error() != "a.yaml:2: way: is one of a, b" {
+	if err == nil || err.Error() != "--config: a.yaml:2: way: is one of a, b" {
 		t.Errorf("got %v; want the line and what is allowed", err)
 	}
 }

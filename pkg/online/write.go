@@ -21,8 +21,9 @@ const (
 	turn = 16
 	// few is how many renewals go together.
 	few = 64
-	// writeTimeout bounds the wait for the broker's answers to a batch.
-	writeTimeout = 5 * time.Second
+	// writeTimeout bounds the wait for the broker's answers to a batch. What it dropped while it had no leader is never
+	// answered.
+	writeTimeout = 2 * time.Second
 	// looks is how often within the age of a key it is looked for keys to renew. They are renewed between half and three
 	// quarters of the age, at random, so that those who came together are not renewed together.
 	looks = 24

@@ -33,6 +33,8 @@ const (
 	LastSeen = "lastseen"
 	// Nodes has a key for each live node of each service.
 	Nodes = "nodes"
+	// Leases has a key for each task that one process of several does.
+	Leases = "leases"
 	// Keys has the public keys that access tokens are verified with.
 	Keys = "keys"
 	// Revoked has the sessions that ended while access tokens of theirs were still valid.

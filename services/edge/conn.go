@@ -82,6 +82,7 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 	}
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	c := &conn{s: s, ws: ws}
+	c.touch() // before anyone can find it silent
 	s.hub.open(c)
 	// A goroutine of its own, so that the request, its buffers and the stack that grew with them are let go of.
 	s.wg.Add(1)
@@ -95,7 +96,6 @@ func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
 // serve reads frames until the connection ends. All that the connection holds elsewhere is given back before it returns.
 func (c *conn) serve(token string) {
 	defer func() { _ = c.ws.Close() }()
-	c.touch()
 	c.ws.SetReadLimit(wire.MaxFrame)
 	c.ws.SetPongHandler(func(string) error { c.touch(); return nil })
 	pong := c.ws.PingHandler()

@@ -13,7 +13,7 @@ import (
 )
 
 // leaderKey is held in the bucket of nodes by the process that tells transitions.
-const leaderKey = "presence-leader"
+const leaderKey = "presence"
 
 // leader knows whether this process leads.
 type leader struct {
@@ -46,7 +46,7 @@ func (s *Server) elect(ctx context.Context) {
 	for {
 		start := time.Now()
 		try, cancel := context.WithTimeout(ctx, s.times.beat)
-		at, err := s.c.Bus.Acquire(try, subject.Nodes, leaderKey, []byte(s.c.Node), s.times.leader, revision)
+		at, err := s.c.Bus.Acquire(try, subject.Leases, leaderKey, []byte(s.c.Node), s.times.leader, revision)
 		cancel()
 		switch {
 		case err == nil:
@@ -70,7 +70,7 @@ func (s *Server) elect(ctx context.Context) {
 		bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		// Another process takes over at its next try; otherwise when the key has expired.
-		_, _ = s.c.Bus.Publish(bye, bus.Removal(subject.Nodes, leaderKey, revision))
+		_, _ = s.c.Bus.Publish(bye, bus.Removal(subject.Leases, leaderKey, revision))
 	}
 	s.lead.set(time.Time{})
 }
@@ -80,7 +80,7 @@ const slack = 2 * time.Second
 
 // lastTold is the moment up to which some leader has surely told what happened; zero where nothing is known.
 func (s *Server) lastTold(ctx context.Context) time.Time {
-	msgs, err := s.c.Bus.LastFor(ctx, subject.KVStream(subject.Nodes), subject.KV(subject.Nodes, leaderKey))
+	msgs, err := s.c.Bus.LastFor(ctx, subject.KVStream(subject.Nodes), subject.KV(subject.Leases, leaderKey))
 	if err != nil || len(msgs) == 0 {
 		return time.Time{}
 	}

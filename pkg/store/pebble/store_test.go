@@ -140,6 +140,36 @@ func TestAnEntryWithoutAPlaceIsRefusedAsABadRequest(t *testing.T) {
 	}
 }
 
+func TestWhatIsReadAndReplacedIsUnderTheLockOfItsChat(t *testing.T) {
+	s := openAt(t, t.TempDir(), Options{NoSync: true})
+	advance := func(seq chat.Seq) store.Batch {
+		return store.Batch{Cursors: []store.Cursor{{Chat: "chat", User: "user", Seq: seq}}}
+	}
+	done := make(chan error, 1)
+	var set lockSet
+	s.stripes.add(&set, "chat")
+	err := s.update(set, func(x *tx) error {
+		if _, err := x.get(membershipKey("user", "chat")); err != nil {
+			return err
+		}
+		// Between reading and replacing, somebody else comes.
+		go func() { done <- s.Write(t.Context(), advance(10)) }()
+		select {
+		case err := <-done:
+			t.Error("Write: it did not wait for the lock of the chat")
+			done <- err
+		case <-time.After(50 * time.Millisecond):
+		}
+		return x.advance("user", "chat", 5, 0)
+	})
+	if err = errors.Join(err, <-done); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := s.Cursor(t.Context(), "chat", "user"); err != nil || c.Seq != 10 {
+		t.Errorf("Cursor: got %v, error %v; want seq 10", c, err)
+	}
+}
+
 func TestReadersSeeWholeBatchesOnly(t *testing.T) {
 	s := openAt(t, t.TempDir(), Options{NoSync: true})
 	var wg sync.WaitGroup

@@ -1,6 +1,7 @@
 // The right side: the open chat with its head, its messages and the box to write in.
 
 import { useEffect, useRef, useState } from "preact/hooks";
+import { minute } from "../app/clock";
 import { goTo, openId } from "../app/route";
 import { faultSentence, type Names, nameOf, typingSentence } from "../app/sentences";
 import {
@@ -19,7 +20,6 @@ import { Avatar, isOnline } from "./Avatar";
 import { Composer } from "./Composer";
 import { GroupPanel } from "./GroupPanel";
 import { Icon, Logo } from "./Icon";
-import { useClock } from "./Sidebar";
 import { Timeline } from "./Timeline";
 
 export function Conversation({ me }: { me: User }) {
@@ -78,7 +78,7 @@ function Open({ chat, me }: { chat: OpenChat; me: User }) {
             <p>Loading messages…</p>
           </div>
         )}
-        <p class="typing-line" aria-live="polite" data-testid="typing">
+        <p class="typing-line" data-testid="typing">
           {typingSentence(typists.value, true, names.value)}
         </p>
         <Composer chat={chat.id} title={chat.title} />
@@ -89,7 +89,7 @@ function Open({ chat, me }: { chat: OpenChat; me: User }) {
 }
 
 function Subtitle({ chat }: { chat: OpenChat }) {
-  useClock();
+  void minute.value;
   return (
     <p class="subtitle" data-testid="subtitle">
       {chat.group ? groupLine(chat) : directLine(chat, names.value)}

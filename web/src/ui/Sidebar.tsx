@@ -1,6 +1,7 @@
 // The left side: who I am, whether I am connected, and my chats.
 
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
+import { minute } from "../app/clock";
 import { chatHref, openId } from "../app/route";
 import { client, logOut } from "../app/session";
 import { type ListRow, list, listed } from "../app/store";
@@ -93,7 +94,7 @@ export function Sidebar({ me }: { me: User }) {
 function ChatItem({ row }: { row: ListRow }) {
   const current = openId.value === row.id;
   const at = parseTime(row.at);
-  useClock();
+  void minute.value;
   return (
     <li>
       <a
@@ -125,15 +126,6 @@ function ChatItem({ row }: { row: ListRow }) {
       </a>
     </li>
   );
-}
-
-/** useClock renders again each minute, for times that are told relative to now. */
-export function useClock(): void {
-  const [, tick] = useState(0);
-  useEffect(() => {
-    const timer = setInterval(() => tick((count) => count + 1), 60_000);
-    return () => clearInterval(timer);
-  }, []);
 }
 
 function Skeleton() {
