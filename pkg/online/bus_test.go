@@ -213,6 +213,33 @@ func TestWatchBeginsAnewWhenTheBrokerComesBackAndLeaksNothing(t *testing.T) {
 	}
 }
 
+func TestWatchWhoseSourceInTheBrokerDiedBeginsAnew(t *testing.T) {
+	t.Parallel()
+	_, b := mesh(t)
+	v := watch(t, b)
+	stream, err := b.JetStream().Stream(t.Context(), subject.KVStream(subject.Presence))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range stream.ConsumerNames(t.Context()).Name() {
+		if err := stream.DeleteConsumer(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Keep(t.Context(), subject.Presence, "p.a", nil); err != nil {
+		t.Fatal(err)
+	}
+	meshtest.Eventually(t, 9*time.Second, "the key is seen", func() bool { return v.has("p.a") })
+	stays := time.Now()
+	begins := func() (n int) { v.do(func() { n = v.begins }); return n }
+	meshtest.Eventually(t, 6*time.Second, "a quiet watch is left alone", func() bool {
+		if n := begins(); n != 2 {
+			t.Fatalf("got %d beginnings; want 2", n)
+		}
+		return time.Since(stays) > 4500*time.Millisecond
+	})
+}
+
 func TestWatchThatIsBrokenOffWhileMuchIsUnderWayLeaksNothing(t *testing.T) {
 	t.Parallel()
 	broker, b := mesh(t)

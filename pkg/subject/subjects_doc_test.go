@@ -26,7 +26,7 @@ func patterns() map[string]string {
 	p := map[string]string{
 		"HeaderSeq": subject.HeaderSeq, "HeaderStream": subject.HeaderStream, "HeaderReason": subject.HeaderReason,
 		"HeaderOrigin": subject.HeaderOrigin, "HeaderServiceError": subject.HeaderServiceError,
-		"Presence": subject.Presence, "LastSeen": subject.LastSeen, "Nodes": subject.Nodes, "Keys": subject.Keys,
+		"Presence": subject.Presence, "LastSeen": subject.LastSeen, "Nodes": subject.Nodes, "Leases": subject.Leases, "Keys": subject.Keys,
 		"Revoked": subject.Revoked, "DeadLetters": subject.DeadLetters, "FanOut": subject.FanOut,
 		"Persister": subject.Persister, "PinGroup": subject.PinGroup, "Service": subject.Service,
 		"SendEndpoint": subject.SendEndpoint, "HistoryEndpoint": subject.HistoryEndpoint,

@@ -41,9 +41,10 @@ func (l *lastSeen) add(user chat.UserID, at time.Time) {
 }
 
 const (
-	// seenBatch is how many moments are on their way to the broker at once, seenTimeout how long their answers are waited for.
+	// seenBatch is how many moments are on their way to the broker at once, seenTimeout how long its answers are waited for: what
+	// it dropped while it had no leader is never answered.
 	seenBatch   = 256
-	seenTimeout = 5 * time.Second
+	seenTimeout = 2 * time.Second
 )
 
 // write writes until ctx ends, and then for another second what is left.
@@ -112,6 +113,8 @@ const seenLookup = 512
 
 // of returns when people were last online, as far as that is known.
 func (l *lastSeen) of(ctx context.Context, users []chat.UserID) (map[chat.UserID]chat.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, seenTimeout)
+	defer cancel()
 	out := make(map[chat.UserID]chat.Time, len(users))
 	prefix := subject.KV(subject.LastSeen, "")
 	for chunk := range slices.Chunk(users, seenLookup) {

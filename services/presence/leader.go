@@ -12,7 +12,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/subject"
 )
 
-// leaderKey is held in the bucket of nodes by the process that tells transitions.
+// leaderKey is held in the bucket of leases by the process that tells transitions.
 const leaderKey = "presence"
 
 // leader knows whether this process leads.

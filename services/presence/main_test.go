@@ -91,6 +91,13 @@ func newFixtureOf(t testing.TB, mode jetstream.PersistModeType) *fixture {
 	if err := sub.SetPendingLimits(-1, -1); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if t.Failed() && len(f.told) < 10 {
+			t.Log("told: ", f.told)
+		}
+	})
 	return f
 }
 
