@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func (b *Bus) parallel(ctx context.Context, e Endpoint, observe func(string, cha
 }
 
 func (b *Bus) answer(ctx context.Context, e Endpoint, r micro.Request) chat.Code {
-	v, err := e.Handle(ctx, r.Data())
+	v, err := safely(ctx, e, r.Data())
 	if err != nil {
 		refused := chat.AsError(err)
 		if refused.Code == chat.Internal {
@@ -104,6 +105,16 @@ func (b *Bus) answer(ctx context.Context, e Endpoint, r micro.Request) chat.Code
 	}
 	b.respond(r, body, nil)
 	return ""
+}
+
+// safely turns a panic of a handler into an error: one bad request must not end the process for all.
+func safely(ctx context.Context, e Endpoint, request []byte) (v any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("bus: handler panicked: %T at %s", p, debug.Stack())
+		}
+	}()
+	return e.Handle(ctx, request)
 }
 
 // respond answers beside the request, which belongs to the micro package and to the goroutine of its subscription.

@@ -201,6 +201,7 @@ func (l *Log) Snapshots(ctx context.Context, ids []chat.ID) (map[chat.ID]Snapsho
 			}
 			msgs, err := l.bus.LastFor(ctx, subject.ChatStream(p), subjects...)
 			if err != nil {
+				_ = g.Wait()
 				return nil, l.unavailable(err)
 			}
 			byChat := make(map[chat.ID][]*bus.Msg, len(some))

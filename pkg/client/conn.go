@@ -118,10 +118,9 @@ func (c *Conn) run(ctx context.Context) {
 	var wait backoff
 	for {
 		var delay time.Duration
-		began := time.Now()
 		l, err := dial(ctx, c.client, c.box.cursors(false))
 		if err == nil {
-			began = time.Now()
+			began := time.Now()
 			delay, err = c.live(ctx, l)
 			if time.Since(began) > backoffCap {
 				wait.reset()

@@ -174,7 +174,7 @@ func (s *Server) lastMessage(ctx context.Context, id chat.ID, head chatlog.Head)
 
 // preview is a message with its text cut; null for none.
 func preview(body []byte) (json.RawMessage, error) {
-	if body == nil || len(body) <= previewText { // a code point has a byte at least
+	if len(body) <= previewText { // a code point has a byte at least
 		return body, nil
 	}
 	e, err := wire.DecodeEvent(body)

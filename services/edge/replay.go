@@ -76,7 +76,7 @@ var errTooMuch = chat.Errorf(chat.TooLarge, "more than %d events", replayEvents)
 func (s *Server) replayEvent(ctx context.Context, m *bus.Msg) error {
 	h, err := wire.Peek(m.Data)
 	if err != nil || h.Seq == 0 {
-		return nil //nolint:nilerr // poison is put aside by the workers
+		return nil // poison: put aside by the workers
 	}
 	snap, err := s.c.Log.Known(ctx, h.Chat)
 	if err == nil && snap.Head.Seq < h.Seq {

@@ -88,6 +88,7 @@ func (m *Mesh) api() error {
 		return err
 	}
 	m.clients.api = s.Handler()
+	m.health.Check(string(API), s.Check)
 	m.parts = append(m.parts, part{name: string(API), run: s.Run})
 	m.announce(API, b, nil)
 	return nil

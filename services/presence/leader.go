@@ -3,6 +3,7 @@ package presence
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,14 @@ func (l *leader) set(end time.Time) (changed bool) {
 
 // elect tries to lead until ctx ends, and then makes way.
 func (s *Server) elect(ctx context.Context) {
+	for {
+		if _, err := s.lastTold(ctx); err == nil {
+			break
+		}
+		if bus.Sleep(ctx, s.times.beat) != nil {
+			return
+		}
+	}
 	var revision uint64
 	for {
 		start := time.Now()
@@ -78,16 +87,31 @@ func (s *Server) elect(ctx context.Context) {
 // slack is how much earlier than its last sign of life a leader may have told its last transition.
 const slack = 2 * time.Second
 
-// lastTold is the moment up to which some leader has surely told what happened; zero where nothing is known.
-func (s *Server) lastTold(ctx context.Context) time.Time {
-	msgs, err := s.c.Bus.LastFor(ctx, subject.KVStream(subject.Nodes), subject.KV(subject.Leases, leaderKey))
-	if err != nil || len(msgs) == 0 {
-		return time.Time{}
+// past knows until when others have told what happened before this process came.
+type past struct {
+	mu    sync.Mutex // guards the following fields; held while the broker is asked
+	known bool
+	until time.Time
+}
+
+// lastTold is the moment up to which some earlier leader has surely told what happened; zero if there was none. It is read
+// once, before this process leads for the first time. It fails with bus.ErrDown.
+func (s *Server) lastTold(ctx context.Context) (time.Time, error) {
+	s.past.mu.Lock()
+	defer s.past.mu.Unlock()
+	if s.past.known {
+		return s.past.until, nil
 	}
-	// The last beat; or what marks its end, which came a whole age later where the key has expired.
-	at := msgs[0].Time.Add(-slack)
-	if msgs[0].Header.Get(jetstream.MarkerReasonHeader) != "" {
-		at = at.Add(-s.times.leader)
+	msgs, err := s.c.Bus.LastFor(ctx, subject.KVStream(subject.Leases), subject.KV(subject.Leases, leaderKey))
+	if err != nil {
+		return time.Time{}, err
 	}
-	return at
+	if s.past.known = true; len(msgs) == 1 {
+		// The last beat; or what marks its end, which came a whole age later where the key has expired.
+		s.past.until = msgs[0].Time.Add(-slack)
+		if msgs[0].Header.Get(jetstream.MarkerReasonHeader) != "" {
+			s.past.until = s.past.until.Add(-s.times.leader)
+		}
+	}
+	return s.past.until, nil
 }

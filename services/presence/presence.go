@@ -50,6 +50,7 @@ type Server struct {
 	changes *changes
 	seen    *lastSeen
 	lead    *leader
+	past    past
 	m       *metrics
 	times   times
 }
@@ -105,7 +106,8 @@ func (s *Server) watch(ctx context.Context) {
 		started = time.Now()
 		s.m.rebuilds.Inc()
 		s.c.Health.Set(healthName, errRebuilding)
-		s.table.begin(s.lastTold(ctx))
+		since, _ := s.lastTold(ctx) // where it cannot be had, everything is told once more
+		s.table.begin(since)
 	}
 	ready := func() {
 		now := time.Now()
