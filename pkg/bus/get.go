@@ -152,9 +152,14 @@ func (r *Refusal) Error() string { return fmt.Sprintf("bus: refused (%d): %s", r
 // PublishAll publishes messages to their streams at the same time, each on its own. The answers stand in the order
 // of the messages.
 func (b *Bus) PublishAll(ctx context.Context, msgs []*nats.Msg) ([]Ack, []error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
 	acks, errs := make([]Ack, len(msgs)), make([]error, len(msgs))
 	futures := make([]jetstream.PubAckFuture, len(msgs))
 	for i, m := range msgs {
+		if errs[i] = ctx.Err(); errs[i] != nil { // where too many wait, each waits for its turn
+			continue
+		}
 		futures[i], errs[i] = b.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
 	}
 	for i, f := range futures {

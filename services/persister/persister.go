@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/run"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/subject"
@@ -75,20 +76,53 @@ func (s *Server) Run(ctx context.Context) error {
 // write keeps a batch of a stream.
 func (s *Server) write(ctx context.Context, partition int, stream string, batch []bus.Delivery) error {
 	var b store.Batch
+	var good []bus.Delivery
 	for _, d := range batch {
 		if err := add(&b, d); err != nil {
-			s.c.Logger.Error("event is a dead letter", "partition", partition, "stream_seq", d.Stream, "error", err)
-			if err := s.c.Bus.DeadLetter(ctx, subject.Persister, partition, d, err.Error()); err != nil {
+			if err := s.putAside(ctx, partition, d, err); err != nil {
 				return err
 			}
-			s.deadCount.Inc()
+			continue
 		}
+		good = append(good, d)
 	}
-	if err := s.c.Store.Write(ctx, b); err != nil {
+	err := s.c.Store.Write(ctx, b)
+	if chat.Is(err, chat.BadRequest) {
+		err = s.writeEach(ctx, partition, good)
+	}
+	if err != nil {
 		return err
 	}
 	s.persisted.Add(float64(len(b.Events) + len(b.States) + len(b.Cursors)))
 	s.lag.WithLabelValues(stream).Set(float64(batch[len(batch)-1].Pending))
+	return nil
+}
+
+// writeEach keeps the deliveries of a batch that the store refuses one by one, and puts aside those that it will never take.
+func (s *Server) writeEach(ctx context.Context, partition int, batch []bus.Delivery) error {
+	for _, d := range batch {
+		var b store.Batch
+		err := add(&b, d)
+		if err == nil {
+			err = s.c.Store.Write(ctx, b)
+		}
+		if chat.Is(err, chat.BadRequest) {
+			err = s.putAside(ctx, partition, d, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putAside makes a dead letter of what can never be written.
+func (s *Server) putAside(ctx context.Context, partition int, d bus.Delivery, why error) error {
+	s.c.Logger.Error("event is a dead letter", "partition", partition, "stream_seq", d.Stream, "error", why)
+	if err := s.c.Bus.DeadLetter(ctx, subject.Persister, partition, d, why.Error()); err != nil {
+		return err
+	}
+	s.deadCount.Inc()
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -209,11 +210,17 @@ func TestPoisonIsPutAsideAndTheRestIsWritten(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// It reads well, but the store cannot hold it.
+	odd := fmt.Sprintf(`{"type":"message","chat":"c8","seq":1,"n":1,"sender":%q,"client_id":"a","text":"t","sent_at":"2026-01-01T00:00:00Z"}`,
+		strings.Repeat("x", 500))
+	if _, err := r.bus.Publish(t.Context(), &nats.Msg{Subject: subject.Log(0, "c8"), Data: []byte(odd)}); err != nil {
+		t.Fatal(err)
+	}
 	r.do(t, say(1))
 	r.worker()
 	r.holds(t, 2)
-	meshtest.Eventually(t, 10*time.Second, "three dead letters", func() bool {
+	meshtest.Eventually(t, 10*time.Second, "four dead letters", func() bool {
 		s, err := r.bus.JetStream().Stream(t.Context(), subject.DeadLetters)
-		return err == nil && s.CachedInfo().State.Msgs == 3
+		return err == nil && s.CachedInfo().State.Msgs == 4
 	})
 }
