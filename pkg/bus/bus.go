@@ -72,7 +72,9 @@ func Connect(c Config) (*Bus, error) {
 		nats.ReconnectBufSize(-1), // fail at once while away: callers retry what they must
 		nats.Timeout(2 * time.Second),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			log.Warn("broker connection lost", "error", err)
+			if err != nil { // none where we closed it
+				log.Warn("broker connection lost", "error", err)
+			}
 			if c.OnBroken != nil {
 				c.OnBroken()
 			}

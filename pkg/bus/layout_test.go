@@ -3,7 +3,6 @@ package bus_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -213,7 +212,21 @@ func TestStreamsOfChatsRefuseRatherThanDrop(t *testing.T) {
 			t.Errorf("%s: got %d waiting; want %d", name, got, want)
 		}
 	}
-	if _, err := b.Publish(t.Context(), msg("chat.0.c1.log", fmt.Sprint("x"), jetstream.ExpectedLastSubjSeqHeader, "1")); err != nil {
+}
+
+func TestSeveralProcessesMayEnsureTheSameLayoutAtTheSameTime(t *testing.T) {
+	m, b := broker(t)
+	errs := make(chan error)
+	for range 3 {
+		c := m.Bus(t)
+		go func() { errs <- c.Ensure(t.Context(), meshtest.Layout(2)) }()
+	}
+	for range 3 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := b.Expect(t.Context(), meshtest.Layout(2)); err != nil {
 		t.Error(err)
 	}
 }

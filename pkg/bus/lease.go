@@ -300,6 +300,18 @@ func (b *Bus) Keep(ctx context.Context, bucket, key string, value []byte) error 
 	return err
 }
 
+// Create sets a key for ever if it is not set. It fails with ErrHeld where it is.
+func (b *Bus) Create(ctx context.Context, bucket, key string, value []byte) (uint64, error) {
+	m := newMsg(subject.KV(bucket, key), value)
+	m.Header.Set(jetstream.ExpectedLastSubjSeqHeader, "0")
+	a, err := b.Publish(ctx, m)
+	var refused *Refusal
+	if errors.As(err, &refused) {
+		err = ErrHeld
+	}
+	return a.Sequence, err
+}
+
 // Key returns the value of a key. It fails with ErrNotFound.
 func (b *Bus) Key(ctx context.Context, bucket, key string) ([]byte, error) {
 	last, err := b.lastOf(ctx, bucket, key)

@@ -114,11 +114,11 @@ func (b *Bus) work(ctx context.Context, w Worker) error {
 		return fmt.Errorf("%w: consume %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
 	}
 	pin := ""
+	batch := make([]Delivery, 0, w.Batch)
 	defer func() {
 		stop()
-		b.handOver(cc, in, w, pin != "")
+		b.handOver(cc, batch, in, w, pin != "")
 	}()
-	batch := make([]Delivery, 0, w.Batch)
 	for {
 		batch = batch[:0]
 		select {
@@ -174,13 +174,16 @@ func (b *Bus) active(ctx context.Context, w Worker, cons jetstream.Consumer, nex
 }
 
 // handOver gives back what was delivered and not handled, and the pin, so that another worker goes on at once.
-func (b *Bus) handOver(cc jetstream.ConsumeContext, in chan Delivery, w Worker, pinned bool) {
+func (b *Bus) handOver(cc jetstream.ConsumeContext, batch []Delivery, in chan Delivery, w Worker, pinned bool) {
 	cc.Drain()
 	select {
 	case <-cc.Closed():
 	case <-time.After(time.Second): // without the broker there is nobody to give back to
 		cc.Stop()
 		<-cc.Closed()
+	}
+	for _, d := range batch {
+		_ = d.Nak() // of no effect on what is acknowledged
 	}
 	for {
 		select {

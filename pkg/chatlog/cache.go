@@ -37,7 +37,7 @@ func (e *entry) replace(s Snapshot, stateAt time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if s.Head.Seq > e.snap.Head.Seq {
-		e.passed = passed{since: s.Head.Seq}
+		e.passed.forget(s.Head.Seq)
 	}
 	if s.Head.Seq >= e.snap.Head.Seq {
 		e.snap = s
@@ -74,7 +74,7 @@ func (l *Log) remember(id chat.ID, s Snapshot, stateAt time.Time) {
 		e.replace(s, stateAt)
 		return
 	}
-	e := &entry{snap: s, stateAt: stateAt, passed: passed{since: s.Head.Seq}}
+	e := &entry{snap: s, stateAt: stateAt, passed: passed{total: l.ids, since: s.Head.Seq}}
 	if evicted := l.cache.Add(id, e); evicted {
 		l.m.evicted.Inc()
 	}
@@ -134,11 +134,10 @@ func (l *Log) assemble(ctx context.Context, id chat.ID, msgs []*bus.Msg) (Snapsh
 			s.State, stateAt = st, m.Time
 			continue
 		}
-		e, err := wire.DecodeEvent(m.Data)
-		if err != nil {
-			return s, fmt.Errorf("chatlog: head of partition %d at %d: %w", l.Partition(id), m.Sequence, err)
+		var err error
+		if s.Head, err = l.headAt(ctx, id, m); err != nil {
+			return s, err
 		}
-		s.Head = Head{Seq: e.Seq, N: e.N, At: e.Time(), Stream: m.Sequence, Body: m.Data}
 	}
 	if s.State == nil || s.Head.Seq == 0 {
 		r, err := l.older.Record(ctx, id)
@@ -152,8 +151,8 @@ func (l *Log) assemble(ctx context.Context, id chat.ID, msgs []*bus.Msg) (Snapsh
 			s.State = &chat.State{}
 		}
 		if s.Head.Seq == 0 {
-			// The expectation for the next append is that the subject is empty.
-			s.Head = Head{Seq: r.Seq, N: r.N, At: r.At}
+			// The expectation for the next append is that the subject is empty, or as it is.
+			s.Head = Head{Seq: r.Seq, N: r.N, At: r.At, Stream: s.Head.Stream}
 		}
 	}
 	if s.Head.Seq < s.State.Seq {
@@ -161,6 +160,30 @@ func (l *Log) assemble(ctx context.Context, id chat.ID, msgs []*bus.Msg) (Snapsh
 	}
 	l.keep(id, s, stateAt)
 	return s, nil
+}
+
+// maxForeign bounds how many messages that are no events are skipped in search of the head.
+const maxForeign = 100
+
+// headAt is the head of a chat whose last message is m. What is no event, because somebody published it by hand, is skipped; the
+// next append stands behind it all the same.
+func (l *Log) headAt(ctx context.Context, id chat.ID, m *bus.Msg) (Head, error) {
+	p, last := l.Partition(id), m.Sequence
+	for n := 0; ; n++ {
+		e, err := wire.DecodeEvent(m.Data)
+		if err == nil && e.Chat == id {
+			return Head{Seq: e.Seq, N: e.N, At: e.Time(), Stream: last, Body: m.Data}, nil
+		}
+		if m, err = l.bus.LastUpTo(ctx, subject.ChatStream(p), subject.Log(p, id), m.Sequence-1); errors.Is(err, bus.ErrNotFound) {
+			return Head{Stream: last}, nil
+		}
+		if err != nil {
+			return Head{}, err
+		}
+		if n == maxForeign {
+			return Head{}, fmt.Errorf("chatlog: the last %d messages of a chat in partition %d are no events", n, p)
+		}
+	}
 }
 
 // keep remembers what was read, unless what is known follows up to it soon by itself: to jump would forget the message ids.
@@ -250,20 +273,27 @@ func (l *Log) Observe(o Observed) (Snapshot, bool) {
 	if !ok {
 		return Snapshot{}, false
 	}
+	s, known := e.observe(o)
+	if !known {
+		l.cache.Remove(o.Chat) // something was missed
+	}
+	return s, known
+}
+
+// observe takes the next event, and tells whether it could.
+func (e *entry) observe(o Observed) (Snapshot, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
 	case o.Seq <= e.snap.Head.Seq:
 		return e.snap, true
 	case o.Seq > e.snap.Head.Seq+1 || o.Stream == 0:
-		l.cache.Remove(o.Chat) // something was missed
 		return Snapshot{}, false
 	}
 	next := Snapshot{Head: Head{Seq: o.Seq, N: e.snap.Head.N, At: chat.Now(), Stream: o.Stream}, State: e.snap.State}
 	if o.Type == chat.Message {
 		id := shortID(o.ID)
 		if id == 0 {
-			l.cache.Remove(o.Chat)
 			return Snapshot{}, false
 		}
 		next.Head.N++
@@ -274,7 +304,6 @@ func (l *Log) Observe(o Observed) (Snapshot, bool) {
 			next.State, err = e.snap.State.Apply(&ev)
 		}
 		if err != nil {
-			l.cache.Remove(o.Chat)
 			return Snapshot{}, false
 		}
 		next.Head.N, e.stateAt = ev.N, time.Now()

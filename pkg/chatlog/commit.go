@@ -35,6 +35,8 @@ const (
 var (
 	// errFull says that the queue of the partition is full: nothing was published.
 	errFull = errors.New("chatlog: queue full")
+	// errStopped says that nobody waits for the outcome any more.
+	errStopped = errors.New("chatlog: stopped")
 	// errDoubt says that the append may or may not stand.
 	errDoubt = errors.New("chatlog: in doubt")
 )
@@ -90,7 +92,7 @@ func (c *committer) submit(it *item) outcome {
 	case c.in <- it:
 	case <-c.closed:
 		c.bytes.Add(-int64(it.size))
-		return outcome{err: Unavailable("this node is stopping")}
+		return outcome{err: errStopped}
 	default:
 		c.bytes.Add(-int64(it.size))
 		return outcome{err: errFull}
@@ -99,13 +101,13 @@ func (c *committer) submit(it *item) outcome {
 	case out := <-it.done:
 		return out
 	case <-it.ctx.Done():
-		return outcome{err: Unavailable("the log did not answer in time")}
+		return outcome{err: errStopped}
 	case <-c.closed:
 		select {
 		case out := <-it.done:
 			return out
 		default:
-			return outcome{err: Unavailable("this node is stopping")}
+			return outcome{err: errStopped}
 		}
 	}
 }
@@ -183,7 +185,7 @@ func (c *committer) plan(items []*item) ([]*planned, map[chat.ID]*work) {
 	plan := make([]*planned, 0, len(items))
 	for _, it := range items {
 		if it.ctx.Err() != nil {
-			it.done <- outcome{err: Unavailable("the log did not answer in time")}
+			it.done <- outcome{err: errStopped}
 			continue
 		}
 		w := works[it.id]

@@ -51,14 +51,9 @@ func (l *Log) cursor(ctx context.Context, id chat.ID, user chat.UserID) (store.C
 // MarkRead moves the cursor of a member forward to seq, durably, and tells whether it moved: it never moves back. It fails
 // with BadRequest where seq is beyond the last event, NotFound for who is no member, Unavailable.
 func (l *Log) MarkRead(ctx context.Context, id chat.ID, user chat.UserID, seq chat.Seq) (moved bool, err error) {
-	snap, fresh, err := l.known(ctx, id)
+	snap, err := l.refresh(ctx, id)
 	if err != nil {
 		return false, l.unavailable(err)
-	}
-	if _, member := snap.State.Member(user); (!member || seq > snap.Head.Seq) && !fresh {
-		if snap, err = l.refresh(ctx, id); err != nil {
-			return false, l.unavailable(err)
-		}
 	}
 	if _, member := snap.State.Member(user); !member {
 		return false, chat.Errorf(chat.NotFound, "no such chat")

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -31,9 +32,11 @@ type Config struct {
 	// longest ago is forgotten first and costs one direct get when it is used again.
 	CacheChats int
 	// Single turns group commit off: every append is a publish of its own. For comparison in benchmarks.
-	Single  bool
-	Logger  *slog.Logger
-	Metrics prometheus.Registerer
+	Single bool
+	// ReadOnly says that no message is appended here, so that nothing is remembered for that.
+	ReadOnly bool
+	Logger   *slog.Logger
+	Metrics  prometheus.Registerer
 }
 
 // Log is every chat's log, as seen from one process. It may be used by many goroutines.
@@ -44,8 +47,10 @@ type Log struct {
 	retention time.Duration
 	log       *slog.Logger
 	cache     *lru.Cache[chat.ID, *entry]
-	commits   []*committer
-	m         *metrics
+	// ids counts the message ids in the cache; nil where none are held.
+	ids     *atomic.Int64
+	commits []*committer
+	m       *metrics
 }
 
 // defaultCache is how many chats are remembered unless Config says otherwise.
@@ -59,12 +64,20 @@ func New(c Config) (*Log, error) {
 	if c.CacheChats == 0 {
 		c.CacheChats = defaultCache
 	}
-	cache, err := lru.New[chat.ID, *entry](c.CacheChats)
+	cache, err := lru.NewWithEvict(c.CacheChats, func(_ chat.ID, e *entry) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.passed.forget(0)
+		e.passed.total = nil // whoever still has it adds nothing
+	})
 	if err != nil {
 		return nil, fmt.Errorf("chatlog: cache: %w", err)
 	}
 	l := &Log{bus: c.Bus, parts: c.Partitions, older: c.Older, retention: c.Retention, log: c.Logger, cache: cache,
 		m: newMetrics(c.Metrics)}
+	if !c.ReadOnly {
+		l.ids = new(atomic.Int64)
+	}
 	for p := range c.Partitions {
 		l.commits = append(l.commits, newCommitter(l, p, c.Single))
 	}
@@ -138,6 +151,8 @@ func (l *Log) Append(ctx context.Context, id chat.ID, cmd chat.Command) (Receipt
 			if !moved {
 				return Receipt{}, out.err
 			}
+		case errors.Is(out.err, errStopped):
+			return Receipt{}, Unavailable("this node is stopping, or the log did not answer in time")
 		case errors.Is(out.err, errFull):
 			return Receipt{}, chat.Retry(chat.Unavailable, time.Second, "too much is waiting to be written")
 		case errors.Is(out.err, errDoubt):
@@ -249,9 +264,11 @@ func (l *Log) follow(ctx context.Context, id chat.ID, since Head, fn func(*bus.M
 			return moved, err
 		}
 		for _, m := range msgs {
+			from, moved = m.Sequence+1, true
 			seq, err := seqOf(m)
-			if err != nil {
-				return moved, err
+			if err != nil { // no event, but it counts in the expectation
+				l.cache.Remove(id)
+				continue
 			}
 			h, err := wire.Peek(m.Data)
 			if err != nil {
@@ -260,7 +277,6 @@ func (l *Log) follow(ctx context.Context, id chat.ID, since Head, fn func(*bus.M
 			l.Observe(Observed{Chat: id, Type: chat.EventType(h.Type), Seq: seq, Stream: m.Sequence,
 				ID: m.Header.Get(jetstream.MsgIDHeader), Body: m.Data})
 			fn(m)
-			from, moved = m.Sequence+1, true
 		}
 		if len(msgs) < followLimit {
 			break
@@ -290,10 +306,11 @@ func (l *Log) unavailable(err error) error {
 	return Unavailable("the log cannot be used at the moment")
 }
 
+// seqOf is the seq of an event in the log, as its header and its body say.
 func seqOf(m *bus.Msg) (chat.Seq, error) {
 	n, err := strconv.ParseUint(m.Header.Get(subject.HeaderSeq), 10, 64)
 	if err != nil || n == 0 {
-		return 0, fmt.Errorf("chatlog: %s at %d has no %s", m.Subject, m.Sequence, subject.HeaderSeq)
+		return 0, fmt.Errorf("chatlog: message %d is no event", m.Sequence)
 	}
 	return chat.Seq(n), nil
 }

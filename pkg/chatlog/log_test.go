@@ -7,12 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"go.uber.org/goleak"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
 	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
@@ -366,5 +368,34 @@ func TestAppendsGoOnWhenTheBrokerIsBack(t *testing.T) {
 	}
 	if len(acked) < 10 {
 		t.Fatalf("only %d acked", len(acked))
+	}
+}
+
+func TestWhatIsNoEventInALogStopsNobody(t *testing.T) {
+	b := newBroker(t, 1)
+	l, other := newLog(t, b, 1), newLog(t, b, 1)
+	create(t, l, "c1", "ann", "ben")
+	if _, err := l.Append(t.Context(), "c1", send("ann", "m1")); err != nil {
+		t.Fatal(err)
+	}
+	nc := b.Bus(t)
+	for _, body := range []string{"garbage", `{"type":"x","chat":"c1","seq":3}`, `{"type":"message","chat":"c1","seq":9}`} {
+		if _, err := nc.Publish(t.Context(), &nats.Msg{Subject: subject.Log(0, "c1"), Data: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, x := range []*chatlog.Log{l, other} {
+		r, err := x.Append(t.Context(), "c1", send("ben", fmt.Sprint("b", i)))
+		if err != nil || r.Seq != chat.Seq(3+i) {
+			t.Fatalf("append behind it: got %+v, %v; want seq %d", r, err, 3+i)
+		}
+	}
+	items, err := l.After(t.Context(), "c1", 0, 0, 100, 0)
+	if err != nil || len(items) != 4 {
+		t.Fatalf("got %d events, %v; want 4", len(items), err)
+	}
+	snaps, err := other.Snapshots(t.Context(), []chat.ID{"c1"})
+	if err != nil || snaps["c1"].Head.Seq != 4 {
+		t.Fatalf("got head %d, %v; want 4", snaps["c1"].Head.Seq, err)
 	}
 }

@@ -32,11 +32,8 @@ func (l *Log) After(ctx context.Context, id chat.ID, after chat.Seq, stream uint
 		for _, m := range msgs {
 			stream = m.Sequence
 			seq, err := seqOf(m)
-			if err != nil {
-				return nil, err
-			}
-			if seq <= after {
-				continue
+			if err != nil || seq <= after {
+				continue // before it, or no event
 			}
 			if len(out) > 0 && seq != out[len(out)-1].Seq+1 {
 				return nil, fmt.Errorf("chatlog: partition %d: %d follows %d", p, seq, out[len(out)-1].Seq)
@@ -77,7 +74,7 @@ func (l *Log) locate(ctx context.Context, id chat.ID, seq chat.Seq, head Head) (
 	}
 	loSeq, err := seqOf(first[0])
 	if err != nil {
-		return 0, err
+		return 0, errAged // no event: the store knows what was before
 	}
 	if seq < loSeq {
 		return 0, errAged
@@ -103,7 +100,7 @@ func (l *Log) locate(ctx context.Context, id chat.ID, seq chat.Seq, head Head) (
 		}
 		s, err := seqOf(m)
 		if err != nil {
-			return 0, err
+			return 0, errAged
 		}
 		if s < seq {
 			lo, loSeq = mid, s

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"sync/atomic"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 )
@@ -59,11 +60,16 @@ type Sent struct {
 // MaxSent is how many ids of one person in one chat are listed at most.
 const MaxSent = 20_000
 
-// maxPassed bounds the ids that a chat in the cache holds; beyond it all are forgotten and read again when needed.
-const maxPassed = 4 * MaxSent
+// Bounds of the ids in the cache: of one chat, and of all (about 40 bytes each). A chat that would go beyond forgets its own and
+// reads them again when they are needed.
+const (
+	maxPassed = 4 * MaxSent
+	maxIDs    = 4_000_000
+)
 
 // passed are the ids of messages of one chat: all after the event since up to the head of the entry, and all of the senders in of.
 type passed struct {
+	total *atomic.Int64 // of all chats; nil where none are held
 	since chat.Seq
 	ids   map[ID]struct{}
 	of    map[chat.UserID]struct{}
@@ -71,14 +77,31 @@ type passed struct {
 
 // add takes the id of the message at seq, which follows those it has.
 func (p *passed) add(id ID, seq chat.Seq) {
-	if p.ids == nil || len(p.ids) >= maxPassed {
-		since := p.since
-		if p.ids != nil {
-			since = seq - 1
-		}
-		*p = passed{since: since, ids: map[ID]struct{}{}}
+	switch {
+	case p.total == nil:
+		return
+	case len(p.ids) >= maxPassed || p.total.Load() >= maxIDs:
+		p.forget(seq)
+		return
+	case p.ids == nil:
+		p.ids = map[ID]struct{}{}
 	}
-	p.ids[id] = struct{}{}
+	p.put(id)
+}
+
+func (p *passed) put(id ID) {
+	if _, there := p.ids[id]; !there {
+		p.ids[id] = struct{}{}
+		p.total.Add(1)
+	}
+}
+
+// forget drops all; what comes after the event since is taken again.
+func (p *passed) forget(since chat.Seq) {
+	if p.total != nil {
+		p.total.Add(-int64(len(p.ids)))
+	}
+	p.since, p.ids, p.of = since, nil, nil
 }
 
 type answer int
@@ -106,7 +129,8 @@ func (e *entry) ask(sender chat.UserID, id ID) answer {
 func (e *entry) learn(sender chat.UserID, s Sent) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if s.UpTo < e.passed.since || len(e.passed.ids)+len(s.IDs) > maxPassed {
+	p := &e.passed
+	if p.total == nil || s.UpTo < p.since || len(p.ids)+len(s.IDs) > maxPassed || p.total.Load()+int64(len(s.IDs)) > maxIDs {
 		return false
 	}
 	if e.passed.ids == nil {
@@ -116,7 +140,7 @@ func (e *entry) learn(sender chat.UserID, s Sent) bool {
 		e.passed.of = map[chat.UserID]struct{}{}
 	}
 	for _, id := range s.IDs {
-		e.passed.ids[id] = struct{}{}
+		p.put(id)
 	}
 	e.passed.of[sender] = struct{}{}
 	return true

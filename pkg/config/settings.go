@@ -14,7 +14,7 @@ import (
 type Settings struct {
 	File string `name:"config" env:"CHATMESH_CONFIG" placeholder:"FILE" help:"YAML file of settings, named as the flags are; flags and environment win over it. Default: none."`
 
-	Listen      string `name:"listen" env:"CHATMESH_LISTEN" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where clients connect: HTTP API, WebSocket, SSE, polling, web client. Port 0 is any free one. Default ${default}."`
+	Listen      string `name:"listen" env:"CHATMESH_LISTEN" default:"127.0.0.1:8080" placeholder:"HOST:PORT" help:"Where clients connect: HTTP API, WebSocket, web client. Port 0 is any free one. Default ${default}."`
 	AdminListen string `name:"admin-listen" env:"CHATMESH_ADMIN_LISTEN" default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Where operators connect: /healthz, /readyz, /metrics and pprof. Port 0 is any free one. Default ${default}."`
 	NATSListen  string `name:"nats-listen" env:"CHATMESH_NATS_LISTEN" default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where the embedded NATS server listens. Port 0 is any free one. Default ${default}."`
 	Data        string `name:"data" env:"CHATMESH_DATA" default:"./data" placeholder:"DIR" help:"Directory of all durable state of embedded mode. Default ${default}."`
@@ -31,7 +31,7 @@ type Settings struct {
 
 	Replicas int `name:"replicas" env:"CHATMESH_REPLICAS" default:"1" placeholder:"1|3|5" help:"Copies of each stream and bucket, on as many servers of an external NATS; the embedded one has 1. Default ${default}."`
 
-	LogRetention   time.Duration `name:"log-retention" env:"CHATMESH_LOG_RETENTION" default:"720h" placeholder:"DURATION" help:"Duration for which the log keeps events after the store has them, such as 720h; far longer than any outage of the store. Default ${default}."`
+	LogRetention   time.Duration `name:"log-retention" env:"CHATMESH_LOG_RETENTION" default:"720h" placeholder:"DURATION" help:"Duration for which the log keeps an event, such as 720h; far longer than any outage of the store. Default ${default}."`
 	PresenceTTL    time.Duration `name:"presence-ttl" env:"CHATMESH_PRESENCE_TTL" default:"15s" placeholder:"DURATION" help:"Duration after which the people of an edge that fell silent are offline, such as 15s. Default ${default}."`
 	AccessTokenTTL time.Duration `name:"access-token-ttl" env:"CHATMESH_ACCESS_TOKEN_TTL" default:"1h" placeholder:"DURATION" help:"Duration for which an access token is good, such as 1h. Default ${default}."`
 	SessionTTL     time.Duration `name:"session-ttl" env:"CHATMESH_SESSION_TTL" default:"720h" placeholder:"DURATION" help:"Duration after which a session ends that was not refreshed, such as 720h. Default ${default}."`

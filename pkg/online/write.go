@@ -49,11 +49,13 @@ func (r *Reporter) write(ctx context.Context) {
 			wait := time.Second
 			if age > 0 {
 				wait = age / looks
+				running := len(renewals) > 0
 				renewals = append(renewals, r.due(age)...)
-				every = wait / time.Duration(len(renewals)/few+1)
+				if every = wait / time.Duration(len(renewals)/few+2); !running && len(renewals) > 0 {
+					renew.Reset(every)
+				}
 			}
 			look.Reset(wait)
-			renew.Reset(every)
 		case <-renew.C:
 			n := min(few, len(renewals))
 			next, renewals = renewals[:n], renewals[n:]

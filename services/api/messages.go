@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/store"
 )
 
@@ -36,15 +37,24 @@ func (s *Server) history(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if _, err := s.member(c.ctx, id, c.who.User); err != nil {
+	snap, err := s.member(c.ctx, id, c.who.User)
+	if err != nil {
 		return answer{}, err
 	}
-	page, err := s.log.Page(c.ctx, id, store.Range{After: chat.Seq(after), Before: chat.Seq(before), Forward: forward,
+	page, err := s.log.Page(c.ctx, id, store.Range{After: chat.Seq(after), Before: upTo(snap, chat.Seq(before)), Forward: forward,
 		Limit: limit, MaxBytes: pageBytes})
 	if err != nil {
 		return answer{}, underChat(err)
 	}
 	return answer{http.StatusOK, page.Frame()}, nil
+}
+
+// upTo bounds a page by the head at the moment at which membership was looked at: what is appended after a removal is not shown.
+func upTo(snap chatlog.Snapshot, before chat.Seq) chat.Seq {
+	if end := snap.Head.Seq + 1; before == 0 || before > end {
+		return end
+	}
+	return before
 }
 
 // sent answers who sent a message.

@@ -175,9 +175,11 @@ func (s *Server) microHistory(ctx context.Context, q HistoryRequest) (any, error
 		if err != nil {
 			return nil, err
 		}
-		if _, err := s.member(ctx, id, user); err != nil {
+		snap, err := s.member(ctx, id, user)
+		if err != nil {
 			return nil, err
 		}
+		q.Before = upTo(snap, q.Before)
 	}
 	r := store.Range{After: q.After, Before: q.Before, Forward: q.Forward, Limit: defaultPage,
 		MaxBytes: max(int(s.bus.Conn().MaxPayload())-room, 1)}

@@ -37,6 +37,8 @@ type conn struct {
 	ws     *websocket.Conn
 	id     auth.Identity
 	person *person
+	// handshake says that the client has sent its close frame; only the reader uses it.
+	handshake bool
 	// read is when something was last received, in Unix seconds.
 	read atomic.Int64
 
@@ -50,6 +52,8 @@ type conn struct {
 	closing     int
 	closeReason string
 	dead        bool
+	// said is closed when the close frame was sent; nil as long as none is to be.
+	said chan struct{}
 	// jobs are requests to be carried out, and working whether a goroutine is doing that (handle.go).
 	jobs       []wire.Request
 	working    bool
@@ -147,6 +151,7 @@ func (c *conn) ended(err error) {
 	case errors.Is(err, websocket.ErrReadLimit):
 		c.finish(websocket.CloseMessageTooBig, "frame too large") // the library has sent it already
 	case errors.As(err, &closed):
+		c.handshake = true
 		code := closed.Code
 		if code == websocket.CloseNoStatusReceived || code == websocket.CloseAbnormalClosure {
 			code = websocket.CloseNormalClosure
@@ -159,8 +164,22 @@ func (c *conn) ended(err error) {
 	}
 }
 
-// linger reads what is still under way after the close frame, so that the frame is not overtaken by a reset.
+// linger sees to it that the close frame arrives: it waits until it was sent and, unless the client has sent its own already, reads
+// what is still under way, so that the frame is not overtaken by a reset.
 func (c *conn) linger() {
+	c.mu.Lock()
+	said := c.said
+	c.mu.Unlock()
+	if said == nil {
+		return // aborted
+	}
+	select {
+	case <-said:
+	case <-time.After(lingerTime):
+	}
+	if c.handshake {
+		return
+	}
 	nc := c.ws.NetConn()
 	_ = nc.SetReadDeadline(time.Now().Add(lingerTime))
 	_, _ = io.CopyN(io.Discard, nc, lingerBytes)

@@ -48,6 +48,8 @@ type Config struct {
 	Origins []string
 	// RateLimits turns the limits per person on.
 	RateLimits bool
+	// TokenTTL is how long an access token lives: so long is an ended session remembered.
+	TokenTTL time.Duration
 	// Grace is how long clients have to go when the edge stops.
 	Grace   time.Duration
 	Logger  *slog.Logger
@@ -97,8 +99,8 @@ const (
 
 // New validates the configuration.
 func New(c Config) (*Server, error) {
-	if c.Bus == nil || c.Log == nil || c.Online == nil || c.Logger == nil || c.Health == nil || c.Partitions < 1 || c.Grace <= 0 {
-		return nil, errors.New("edge: bus, log, partitions, online, logger, health and grace are required")
+	if c.Bus == nil || c.Log == nil || c.Online == nil || c.Logger == nil || c.Health == nil || c.Partitions < 1 || c.Grace <= 0 || c.TokenTTL <= 0 {
+		return nil, errors.New("edge: bus, log, partitions, online, logger, health, grace and token TTL are required")
 	}
 	s := &Server{
 		c: c, verifier: auth.NewVerifier(), m: newMetrics(c.Metrics),
@@ -121,7 +123,11 @@ func New(c Config) (*Server, error) {
 		WriteBufferPool:  &sync.Pool{},
 		CheckOrigin:      s.checkOrigin,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, _ error) {
-			problem(w, status, chat.BadRequest, http.StatusText(status))
+			code := chat.BadRequest
+			if status == http.StatusForbidden {
+				code = chat.Forbidden
+			}
+			problem(w, status, code, http.StatusText(status))
 		},
 	}
 	c.Health.Set("token keys", errors.New("none is known yet"))
@@ -151,6 +157,10 @@ func (s *Server) Lost() {
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/ws", s.connect)
+	mux.HandleFunc("/v1/ws", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Allow", http.MethodGet)
+		problem(w, http.StatusMethodNotAllowed, chat.BadRequest, "a WebSocket begins with GET")
+	})
 	return mux
 }
 

@@ -209,13 +209,16 @@ func (c *conn) typing(ctx context.Context, r wire.Request) error {
 	if err != nil {
 		return err
 	}
-	state, err := c.s.c.Log.Membership(ctx, id, c.id.User)
+	snap, err := c.s.c.Log.Snapshot(ctx, id)
 	if err != nil {
 		return err
 	}
+	if _, member := snap.State.Member(c.id.User); !member {
+		return chat.Errorf(chat.NotFound, "no such chat")
+	}
 	if ok, _ := c.s.typings.Allow(string(c.id.User)); ok { // too much of it is dropped without a word
 		frame := wire.Encode(wire.Typing{Type: wire.TypeTyping, Chat: id, User: c.id.User})
-		for _, m := range state.Members {
+		for _, m := range snap.State.Members {
 			if m.UserID != c.id.User {
 				if err := c.s.c.Bus.Conn().Publish(subject.User(m.UserID), frame); err != nil {
 					return chatUnavailable()

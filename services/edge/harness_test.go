@@ -87,7 +87,7 @@ func newRig(t testing.TB) *rig {
 	edgeLog := newLog(edgeBus)
 	health := &run.Health{}
 	reporter := online.New(edgeBus, "e1", 5*time.Second, meshtest.Logger(t))
-	r.edge, err = New(Config{Bus: edgeBus, Log: edgeLog, Partitions: 2, Online: reporter, Grace: 3 * time.Second, Logger: meshtest.Logger(t), Health: health})
+	r.edge, err = New(Config{Bus: edgeBus, Log: edgeLog, Partitions: 2, TokenTTL: time.Hour, Online: reporter, Grace: 3 * time.Second, Logger: meshtest.Logger(t), Health: health})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -156,6 +156,8 @@ const (
 	tendEvery = 5 * time.Second
 	pingAfter = 30 * time.Second
 	deadAfter = 75 * time.Second
+	// revokedSlack covers clocks that differ.
+	revokedSlack = 2 * time.Minute
 	// replayPause lies between two replays of what may have been lost.
 	replayPause = 2 * time.Second
 )
@@ -174,6 +176,7 @@ func (h *hub) tend(ctx context.Context) {
 			_ = bus.Sleep(ctx, replayPause)
 		case <-tick.C:
 			now := time.Now()
+			h.s.revoked.prune(now.Add(-h.s.c.TokenTTL - revokedSlack))
 			for _, c := range h.all() {
 				silent := now.Sub(time.Unix(c.read.Load(), 0))
 				switch {

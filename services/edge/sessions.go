@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 
@@ -14,8 +15,8 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// revoked knows the sessions that ended while tokens of theirs were still valid. The bucket forgets them when no token can be valid
-// any more, and so does this.
+// revoked knows the sessions that ended while tokens of theirs were still valid. They are forgotten when no token can be valid
+// any more.
 type revoked struct {
 	mu  sync.Mutex // guards ids
 	ids map[string]time.Time
@@ -39,6 +40,13 @@ func (r *revoked) set(session string, ended bool, at time.Time) {
 		return
 	}
 	delete(r.ids, session)
+}
+
+// prune forgets the sessions that ended before a moment.
+func (r *revoked) prune(before time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.ids, func(_ string, at time.Time) bool { return at.Before(before) })
 }
 
 func (r *revoked) clear() {

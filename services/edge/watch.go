@@ -55,6 +55,9 @@ func (c *conn) watch(ctx context.Context, r wire.Request) error {
 		return err
 	}
 	if len(allowed) == 0 {
+		if len(r.ID) > 0 {
+			c.send(wire.Ack{Type: wire.TypeAck, ID: r.ID})
+		}
 		return nil
 	}
 	// Listen first, then ask: a change in between is told twice rather than not at all.

@@ -75,6 +75,9 @@ func (c *conn) finishAfterWork(code int, reason string) {
 // close notes the close code. mu is held.
 func (c *conn) close(code int, reason string) {
 	c.closing, c.closeReason = code, reason
+	if c.said == nil {
+		c.said = make(chan struct{})
+	}
 	c.wake()
 }
 
@@ -132,6 +135,7 @@ func (c *conn) write() {
 
 // sayGoodbye sends the close frame and gives the client a moment to answer it; the reader then ends.
 func (c *conn) sayGoodbye(code int, reason string) {
+	defer close(c.said) // the only one: dead was set before
 	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second))
 	_ = c.ws.NetConn().SetReadDeadline(time.Now().Add(lingerTime))
 }

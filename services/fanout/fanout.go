@@ -126,7 +126,7 @@ func (s *Server) takeOver(ctx context.Context, p int, first, last uint64) error 
 				break
 			}
 			h, err := wire.Peek(m.Data)
-			if err != nil || h.Seq == 0 || h.Chat != subject.ChatOf(m.Subject) {
+			if err != nil || !isEvent(h, m.Subject, m.Header) {
 				continue // put aside when it is delivered
 			}
 			if err := s.inOrder(ctx, done, h, m.Sequence, m.Header.Get(jetstream.MsgIDHeader), m.Data); err != nil {
@@ -142,8 +142,8 @@ func (s *Server) events(ctx context.Context, p int, batch []bus.Delivery) error 
 	done := make(map[chat.ID]chat.Seq) // by this batch, not yet flushed
 	for _, d := range batch {
 		h, err := wire.Peek(d.Data())
-		if err == nil && (h.Seq == 0 || h.Chat != subject.ChatOf(d.Subject())) {
-			err = errors.New("the body is no event of this chat")
+		if err == nil && !isEvent(h, d.Subject(), d.Headers()) {
+			err = errForeign
 		}
 		if err != nil {
 			s.c.Logger.Error("event is a dead letter", "partition", p, "stream_seq", d.Stream, "error", err)
@@ -161,6 +161,16 @@ func (s *Server) events(ctx context.Context, p int, batch []bus.Delivery) error 
 	}
 	s.m.events.Add(float64(len(batch)))
 	return nil
+}
+
+// errForeign says that somebody else than a chat's log published a message. Reasons of dead letters hold no user text.
+var errForeign = errors.New("the message is no event of this chat")
+
+// isEvent tells whether what was read is an event of the chat on whose subject it stands.
+func isEvent(h wire.Head, subj string, header nats.Header) bool {
+	typ := chat.EventType(h.Type)
+	return (typ == chat.Message || typ == chat.Changed) && h.Seq > 0 && h.Chat == subject.ChatOf(subj) &&
+		header.Get(subject.HeaderSeq) == strconv.FormatUint(uint64(h.Seq), 10)
 }
 
 // inOrder publishes an event unless it was published before, and what is missing before it first. done has what is not
@@ -270,7 +280,11 @@ func (s *Server) cursors(ctx context.Context, p int, batch []bus.Delivery) error
 			}
 			continue
 		}
-		snap, err := s.c.Log.Known(ctx, r.Chat)
+		// Of now: this worker may not see the log of this partition, and so not who was removed.
+		snap, err := s.c.Log.Snapshot(ctx, r.Chat)
+		if chat.Is(err, chat.NotFound) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

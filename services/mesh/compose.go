@@ -56,7 +56,7 @@ func (m *Mesh) edge() error {
 		return err
 	}
 	reporter := online.New(b, m.c.Node, m.c.PresenceTTL, m.log.With("service", string(Edge)))
-	e, err := edge.New(edge.Config{Bus: b, Log: l, Partitions: m.c.Partitions, Online: reporter, Origins: m.c.Origins, RateLimits: m.c.RateLimits.On(),
+	e, err := edge.New(edge.Config{Bus: b, Log: l, Partitions: m.c.Partitions, TokenTTL: m.c.AccessTokenTTL, Online: reporter, Origins: m.c.Origins, RateLimits: m.c.RateLimits.On(),
 		Grace: m.c.ShutdownGrace, Logger: m.log.With("service", string(Edge)), Metrics: m.registerer(Edge), Health: m.health})
 	if err != nil {
 		return err

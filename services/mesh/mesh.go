@@ -5,6 +5,7 @@ package mesh
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/config"
 	"github.com/chatmesh/chatmesh/pkg/run"
 	"github.com/chatmesh/chatmesh/pkg/store/pebble"
+	"github.com/chatmesh/chatmesh/pkg/subject"
 )
 
 // Service names a part of the mesh.
@@ -84,6 +86,13 @@ func New(c *config.Settings, version string, log *slog.Logger, services ...Servi
 	if len(c.Scylla) > 0 {
 		return nil, errors.New("--scylla: this version has no ScyllaDB store yet; without it the embedded store under --data is used")
 	}
+	if len(c.NATSURL) > 0 && m.has(Persister) && !m.has(API) {
+		return nil, errors.New("the embedded store under --data is opened by one process, the api's, which persists as well; " +
+			"a persister alone needs an external store")
+	}
+	if m.has(API) && !m.has(Persister) {
+		m.services = append(slices.Clone(m.services), Persister)
+	}
 	if err := m.openData(); err != nil {
 		return nil, err
 	}
@@ -127,6 +136,7 @@ func (m *Mesh) openData() error {
 		return fmt.Errorf("the data folder %s cannot be used: %w; --data sets another", m.c.Data, cause(err))
 	}
 	m.store = s
+	m.metrics.MustRegister(s.Collectors()...)
 	m.health.Check("store", s.Ping)
 	key, err := auth.LoadOrCreateKey(filepath.Join(m.c.Data, "auth.key"))
 	if err != nil {
@@ -159,7 +169,7 @@ func (m *Mesh) connect(s Service, broken, lost func()) (*bus.Bus, error) {
 // log of one service, and the part that runs it.
 func (m *Mesh) chatlog(s Service, b *bus.Bus, older chatlog.Older) (*chatlog.Log, error) {
 	l, err := chatlog.New(chatlog.Config{Bus: b, Partitions: m.c.Partitions, Older: older, Retention: m.c.LogRetention,
-		Logger: m.log.With("service", string(s)), Metrics: m.registerer(s)})
+		ReadOnly: s == FanOut, Logger: m.log.With("service", string(s)), Metrics: m.registerer(s)})
 	if err == nil {
 		m.parts = append(m.parts, part{name: string(s) + " log", run: l.Run})
 	}
@@ -220,12 +230,15 @@ func (m *Mesh) layout(ctx context.Context) error {
 		} else {
 			err = m.buses[0].Expect(ctx, l)
 		}
+		if err == nil && m.has(API) {
+			err = m.bindStore(ctx)
+		}
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, bus.ErrLayout):
+		case errors.Is(err, bus.ErrLayout), errors.Is(err, errOtherStore):
 			return err
 		}
 		if n == 10 {
@@ -235,6 +248,33 @@ func (m *Mesh) layout(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// errOtherStore says that the history of this mesh is kept in another data folder.
+var errOtherStore = errors.New("the broker's streams belong to another data folder, which holds the history")
+
+// bindStore binds the broker to this process's store, so that no second one takes a part of the history. The id is that of the
+// data folder.
+func (m *Mesh) bindStore(ctx context.Context) error {
+	const key = "store"
+	file := filepath.Join(m.c.Data, "store.id")
+	id, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		id = []byte(rand.Text())
+		err = os.WriteFile(file, id, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w; see --data", errOtherStore, cause(err))
+	}
+	_, err = m.buses[0].Create(ctx, subject.Leases, key, id)
+	if !errors.Is(err, bus.ErrHeld) {
+		return err
+	}
+	bound, err := m.buses[0].Key(ctx, subject.Leases, key)
+	if err == nil && string(bound) != string(id) {
+		return fmt.Errorf("%w; --data and --nats-url do not go together", errOtherStore)
+	}
+	return err
 }
 
 // presenceBackstop is the age at which a person's key expires if neither its edge nor the presence service removed it.
