@@ -399,3 +399,27 @@ func TestWhatIsNoEventInALogStopsNobody(t *testing.T) {
 		t.Fatalf("got head %d, %v; want 4", snaps["c1"].Head.Seq, err)
 	}
 }
+
+func TestAPageKnowsWhatOthersHaveWritten(t *testing.T) {
+	b := newBroker(t, 1)
+	here, there := newLog(t, b, 1), newLog(t, b, 1)
+	create(t, here, "c1", "ann", "ben")
+	if _, err := there.Append(t.Context(), "c1", send("ben", "m0")); err != nil { // there knows the chat from now on
+		t.Fatal(err)
+	}
+	for n := 1; n <= 20; n++ {
+		if _, err := here.Append(t.Context(), "c1", send("ann", fmt.Sprint("m", n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, before := range []chat.Seq{0, 23, 1000} {
+		page, err := there.Page(t.Context(), "c1", store.Range{Forward: true, Before: before, Limit: 10})
+		if err != nil || len(page.Items) != 10 || !page.More {
+			t.Fatalf("before %d: got %d events, more %v, %v; want 10 and more", before, len(page.Items), page.More, err)
+		}
+		page, err = there.Page(t.Context(), "c1", store.Range{After: 20, Before: before, Limit: 10})
+		if err != nil || len(page.Items) != 2 || page.More {
+			t.Fatalf("before %d: got %d events, more %v, %v; want the last 2 and no more", before, len(page.Items), page.More, err)
+		}
+	}
+}

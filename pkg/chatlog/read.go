@@ -135,13 +135,13 @@ func (l *Log) tail(ctx context.Context, id chat.ID, r store.Range) (Page, error)
 	if r.Before > 0 && r.After+1 >= r.Before {
 		return Page{}, nil
 	}
-	if r.After >= head.Head.Seq { // perhaps only what this node knows
+	if r.Before == 0 || r.Before > head.Head.Seq+1 { // perhaps there is more than this node knows
 		if head, err = l.refresh(ctx, id); err != nil {
 			return Page{}, l.unavailable(err)
 		}
-		if r.After >= head.Head.Seq {
-			return Page{}, nil
-		}
+	}
+	if r.After >= head.Head.Seq {
+		return Page{}, nil
 	}
 	at, err := l.locate(ctx, id, r.After+1, head.Head)
 	if errors.Is(err, errAged) {
