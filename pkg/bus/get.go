@@ -131,6 +131,25 @@ func (b *Bus) At(ctx context.Context, stream string, seq uint64) (*Msg, error) {
 	return m, nil
 }
 
+// OldestPending is the age of the oldest message of a stream that a consumer has not acknowledged; zero where there is none.
+func (b *Bus) OldestPending(ctx context.Context, stream, consumer string) (time.Duration, error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	c, err := b.js.Consumer(ctx, stream, consumer)
+	if err != nil {
+		return 0, fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, consumer, stream, err)
+	}
+	info := c.CachedInfo()
+	if info.NumPending == 0 && info.NumAckPending == 0 {
+		return 0, nil
+	}
+	next, err := b.From(ctx, stream, ">", info.AckFloor.Stream+1, 1, 0)
+	if err != nil || len(next) == 0 {
+		return 0, err
+	}
+	return max(time.Since(next[0].Time), 0), nil
+}
+
 // Ack is the broker's answer to a publish that it has stored.
 type Ack struct {
 	// Sequence of the (last) message in the stream.

@@ -16,6 +16,9 @@ import (
 type Layout struct {
 	// Partitions is how many streams the chats are spread over. It never changes once streams exist.
 	Partitions int
+	// MaxBytes bounds the logs of all partitions together; beyond it appends are refused. Zero leaves it as it is, and makes new
+	// streams without a bound.
+	MaxBytes int64
 	// Replicas of each stream and bucket: 1 or 3.
 	Replicas int
 	// Retention is how long the log keeps an event. It must be far longer than any outage of the store.
@@ -45,6 +48,11 @@ func (b *Bus) Ensure(ctx context.Context, l Layout) error {
 	}
 	for p := range l.Partitions {
 		for _, cfg := range []jetstream.StreamConfig{l.chatStream(p), l.cursorStream(p)} {
+			if l.MaxBytes == 0 {
+				if have, err := b.js.Stream(ctx, cfg.Name); err == nil {
+					cfg.MaxBytes = have.CachedInfo().Config.MaxBytes
+				}
+			}
 			if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
 				return fmt.Errorf("bus: stream %s: %w", cfg.Name, err)
 			}
@@ -101,6 +109,14 @@ func (l Layout) metadata() map[string]string {
 	return map[string]string{partitionsKey: strconv.Itoa(l.Partitions)}
 }
 
+// perPartition is the bound of one log, -1 for none.
+func (l Layout) perPartition() int64 {
+	if l.MaxBytes <= 0 {
+		return -1
+	}
+	return max(l.MaxBytes/int64(l.Partitions), 1)
+}
+
 func (l Layout) chatStream(p int) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:               subject.ChatStream(p),
@@ -110,6 +126,7 @@ func (l Layout) chatStream(p int) jetstream.StreamConfig {
 		Storage:            jetstream.FileStorage,
 		Replicas:           l.Replicas,
 		MaxAge:             l.Retention,
+		MaxBytes:           l.perPartition(),
 		Discard:            jetstream.DiscardNew, // refuse rather than drop what may not be in the store yet
 		Duplicates:         min(duplicates, l.Retention),
 		AllowDirect:        true,
@@ -140,7 +157,7 @@ func (l Layout) deadLetters() jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:        subject.DeadLetters,
 		Description: "what no worker could handle, with the reason",
-		Subjects:    []string{"dead.>"},
+		Subjects:    []string{subject.AllDead},
 		Storage:     jetstream.FileStorage,
 		Replicas:    l.Replicas,
 		AllowDirect: true,

@@ -1,5 +1,11 @@
 package chatlog
 
+import (
+	"errors"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+)
+
 // What JetStream's refusals of an append mean here. In every case the caller re-reads the log behind the event it expected to
 // be the last, looks for its own message id, and either answers with the seq at which it stands or tries again with the new
 // head; a timeout is treated the same. No refusal is taken as proof.
@@ -11,13 +17,27 @@ package chatlog
 //	10201  a message id in an atomic batch is a duplicate: the whole batch is refused       R1, R3
 //	10210  too many batches in flight                                                       R1, R3
 //	10077  the stream has reached a limit: nothing can be written until there is room       R1, R3
+//	10047  the account or the disk has reached one                                          R1, R3
+//	10023  the same                                                                         R1, R3
 const (
 	codeWrongLast        = 10071
 	codeWrongLastPending = 10164
 	codeIDInFlight       = 10158
 	codeLastNotReady     = 10163
 	codeDuplicateInBatch = 10201
+	codeLimit            = 10077
+	codeStorage          = 10047
+	codeResources        = 10023
 )
+
+// isFull tells whether the broker has no room.
+func isFull(err error) bool {
+	var refused *bus.Refusal
+	if !errors.As(err, &refused) {
+		return false
+	}
+	return refused.Code == codeLimit || refused.Code == codeStorage || refused.Code == codeResources
+}
 
 // isConflict tells whether a refused batch can go out again without the chats that refused it.
 func isConflict(code int) bool {

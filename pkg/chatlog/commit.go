@@ -35,6 +35,8 @@ const (
 var (
 	// errFull says that the queue of the partition is full: nothing was published.
 	errFull = errors.New("chatlog: queue full")
+	// errBehind says that the store is so far behind that the log may forget what it does not have.
+	errBehind = errors.New("the store is too far behind the log")
 	// errStopped says that nobody waits for the outcome any more.
 	errStopped = errors.New("chatlog: stopped")
 	// errDoubt says that the append may or may not stand.
@@ -69,7 +71,9 @@ type committer struct {
 	single    bool
 	in        chan *item
 	bytes     atomic.Int64
-	closed    chan struct{}
+	// stopped says that nothing may be appended for now (guard.go).
+	stopped atomic.Bool
+	closed  chan struct{}
 }
 
 func newCommitter(l *Log, partition int, single bool) *committer {
@@ -80,6 +84,9 @@ func randomID() string { return nuid.Next() }
 
 // submit waits for the outcome of an item, or for the end of its context.
 func (c *committer) submit(it *item) outcome {
+	if c.stopped.Load() {
+		return outcome{err: errBehind}
+	}
 	if c.single {
 		c.commit([]*item{it})
 		return <-it.done

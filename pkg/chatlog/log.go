@@ -37,6 +37,8 @@ type Config struct {
 	ReadOnly bool
 	Logger   *slog.Logger
 	Metrics  prometheus.Registerer
+	// Health, if set, is told when appends to a partition are refused, and with nil when they are not any more.
+	Health func(name string, err error)
 }
 
 // Log is every chat's log, as seen from one process. It may be used by many goroutines.
@@ -46,6 +48,7 @@ type Log struct {
 	older     Older
 	retention time.Duration
 	log       *slog.Logger
+	health    func(string, error)
 	cache     *lru.Cache[chat.ID, *entry]
 	// ids counts the message ids in the cache; nil where none are held.
 	ids     *atomic.Int64
@@ -73,7 +76,7 @@ func New(c Config) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("chatlog: cache: %w", err)
 	}
-	l := &Log{bus: c.Bus, parts: c.Partitions, older: c.Older, retention: c.Retention, log: c.Logger, cache: cache,
+	l := &Log{bus: c.Bus, parts: c.Partitions, older: c.Older, retention: c.Retention, log: c.Logger, health: c.Health, cache: cache,
 		m: newMetrics(c.Metrics)}
 	if !c.ReadOnly {
 		l.ids = new(atomic.Int64)
@@ -89,6 +92,9 @@ func (l *Log) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, c := range l.commits {
 		wg.Go(func() { c.run(ctx) })
+	}
+	if l.ids != nil {
+		wg.Go(func() { l.guard(ctx) })
 	}
 	wg.Wait()
 	return nil
@@ -153,6 +159,8 @@ func (l *Log) Append(ctx context.Context, id chat.ID, cmd chat.Command) (Receipt
 			}
 		case errors.Is(out.err, errStopped):
 			return Receipt{}, Unavailable("this node is stopping, or the log did not answer in time")
+		case errors.Is(out.err, errBehind):
+			return Receipt{}, chat.Retry(chat.Unavailable, fullPause, "the history cannot be written at the moment")
 		case errors.Is(out.err, errFull):
 			return Receipt{}, chat.Retry(chat.Unavailable, time.Second, "too much is waiting to be written")
 		case errors.Is(out.err, errDoubt):
@@ -160,6 +168,10 @@ func (l *Log) Append(ctx context.Context, id chat.ID, cmd chat.Command) (Receipt
 			r, stands, err := l.resolve(ctx, it, snap.Head)
 			if stands {
 				return r, nil
+			}
+			if isFull(out.err) && err == nil {
+				l.m.full.Inc()
+				return Receipt{}, chat.Retry(chat.Unavailable, fullPause, "the log is full")
 			}
 			if err != nil {
 				l.log.Debug("append in doubt", "partition", l.Partition(id), "error", err)
@@ -289,6 +301,9 @@ func (l *Log) follow(ctx context.Context, id chat.ID, since Head, fn func(*bus.M
 	}
 	return true, nil
 }
+
+// fullPause is how long who cannot write because of a limit is asked to wait.
+const fullPause = 5 * time.Second
 
 func isRefusal(err error) bool {
 	var refused *chat.Error

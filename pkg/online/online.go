@@ -41,7 +41,7 @@ func LifeOf(value []byte) string {
 
 // Reporter keeps the keys of one edge. A hosted person costs 52 bytes beside the id, which it shares with the caller
 // (BenchmarkBytesPerPerson), and 100,000 cost 1 % of a core while nobody comes or goes, the broker's work for them included,
-// 5 % where the broker syncs every key to the disk (BenchmarkHundredThousandPeople).
+// 2 % where it syncs every key to the disk (BenchmarkHundredThousandPeople).
 type Reporter struct {
 	bus  *bus.Bus
 	edge string

@@ -49,11 +49,11 @@ func (r *Reporter) write(ctx context.Context) {
 			wait := time.Second
 			if age > 0 {
 				wait = age / looks
-				running := len(renewals) > 0
-				renewals = append(renewals, r.due(age)...)
-				if every = wait / time.Duration(len(renewals)/few+2); !running && len(renewals) > 0 {
-					renew.Reset(every)
-				}
+			}
+			if age > 0 && len(renewals) == 0 {
+				renewals = r.due(age)
+				every = wait / time.Duration(len(renewals)/few+2)
+				renew.Reset(every)
 			}
 			look.Reset(wait)
 		case <-renew.C:

@@ -103,7 +103,7 @@ func (m *Mesh) fanout() error {
 	if err != nil {
 		return err
 	}
-	s, err := fanout.New(fanout.Config{Bus: b, Log: l, Partitions: m.c.Partitions, Logger: m.log.With("service", string(FanOut)),
+	s, err := fanout.New(fanout.Config{Bus: b, Log: l, Partitions: m.c.Partitions, Version: m.version, Logger: m.log.With("service", string(FanOut)),
 		Metrics: m.registerer(FanOut), Health: m.health})
 	if err != nil {
 		return err
@@ -118,7 +118,7 @@ func (m *Mesh) persister() error {
 	if err != nil {
 		return err
 	}
-	s, err := persister.New(persister.Config{Bus: b, Store: m.store, Partitions: m.c.Partitions,
+	s, err := persister.New(persister.Config{Bus: b, Store: m.store, Partitions: m.c.Partitions, Version: m.version,
 		Logger: m.log.With("service", string(Persister)), Metrics: m.registerer(Persister), Health: m.health})
 	if err != nil {
 		return err

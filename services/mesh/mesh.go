@@ -169,7 +169,8 @@ func (m *Mesh) connect(s Service, broken, lost func()) (*bus.Bus, error) {
 // log of one service, and the part that runs it.
 func (m *Mesh) chatlog(s Service, b *bus.Bus, older chatlog.Older) (*chatlog.Log, error) {
 	l, err := chatlog.New(chatlog.Config{Bus: b, Partitions: m.c.Partitions, Older: older, Retention: m.c.LogRetention,
-		ReadOnly: s == FanOut, Logger: m.log.With("service", string(s)), Metrics: m.registerer(s)})
+		ReadOnly: s == FanOut, Logger: m.log.With("service", string(s)), Metrics: m.registerer(s),
+		Health: func(name string, err error) { m.health.Set(string(s)+" "+name, err) }})
 	if err == nil {
 		m.parts = append(m.parts, part{name: string(s) + " log", run: l.Run})
 	}
@@ -221,7 +222,7 @@ func (m *Mesh) Run(ctx context.Context, out io.Writer) error {
 
 // layout makes the streams where the api runs, and waits for them elsewhere.
 func (m *Mesh) layout(ctx context.Context) error {
-	l := bus.Layout{Partitions: m.c.Partitions, Replicas: m.c.Replicas, Retention: m.c.LogRetention,
+	l := bus.Layout{Partitions: m.c.Partitions, MaxBytes: m.logBytes(), Replicas: m.c.Replicas, Retention: m.c.LogRetention,
 		PresenceTTL: presenceBackstop, TokenTTL: m.c.AccessTokenTTL}
 	for n := 0; ; n++ {
 		var err error
@@ -248,6 +249,18 @@ func (m *Mesh) layout(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// logPart is the part of the embedded broker's disk limit (three quarters of what was free) that the logs may take: what is left is
+// for cursors, buckets and the broker itself. A log that is full refuses; a disk that is full stops the broker.
+const logPart = 0.8
+
+// logBytes bounds the logs on an embedded broker; an external one is bounded by its operators.
+func (m *Mesh) logBytes() int64 {
+	if m.broker == nil {
+		return 0
+	}
+	return int64(float64(m.broker.JetStreamConfig().MaxStore) * logPart)
 }
 
 // errOtherStore says that the history of this mesh is kept in another data folder.
