@@ -44,7 +44,7 @@ func (empty) Page(context.Context, chat.ID, store.Range) (chatlog.Page, error) {
 }
 
 // newLog runs a log on a broker until the test ends.
-func newLog(t testing.TB, b *meshtest.Broker, partitions int) *chatlog.Log {
+func newLog(t testing.TB, b meshtest.Connector, partitions int) *chatlog.Log {
 	t.Helper()
 	l, err := chatlog.New(chatlog.Config{Bus: b.Bus(t), Partitions: partitions, Older: empty{}, Retention: time.Hour,
 		Logger: meshtest.Logger(t)})
