@@ -1,5 +1,7 @@
 package history
 
+import "slices"
+
 // Check compares what clients saw with what the history says. It is called once, when the run has ended and nothing is recorded
 // any more.
 func Check(h *History) *Report {
@@ -64,8 +66,11 @@ func (c *checker) build() {
 		p.changes[ch.user] = append(p.changes[ch.user], ch)
 	}
 	for _, m := range c.h.marks {
-		p := c.chat(m.chat)
-		p.marks[m.user] = append(p.marks[m.user], m)
+		c.chat(m.chat).mark(m)
+	}
+	for _, r := range c.h.rosters {
+		p := c.chat(r.Chat)
+		p.rosters = append(p.rosters, r)
 	}
 	for _, p := range c.chats {
 		p.index()
@@ -181,10 +186,6 @@ func (c *checker) checkVersions() {
 }
 
 func contains(sorted []uint64, x uint64) bool {
-	for _, y := range sorted {
-		if x == y {
-			return true
-		}
-	}
-	return false
+	_, ok := slices.BinarySearch(sorted, x)
+	return ok
 }

@@ -7,8 +7,8 @@ type view struct {
 	begun bool
 	// first and high are the first and highest seq that came as events; zero before the first.
 	first, high uint64
-	// skipped are the seqs between them that did not come, and whether they should have.
-	skipped map[uint64]bool
+	// skipped are the seqs before high that did not come.
+	skipped map[uint64]skip
 	// run says that all so far followed the cursor of hello one by one, as a catch-up does.
 	run bool
 	// open says that a resync came since the last event or complete page, at resyncAt.
@@ -16,6 +16,13 @@ type view struct {
 	resyncAt Time
 	// covered is up to where a page after a resync has brought it.
 	covered uint64
+}
+
+// skip is a seq that was passed over: at what moment, by which event, and whether it should have come.
+type skip struct {
+	at     Time
+	by     uint64
+	should bool
 }
 
 // reader goes through the entries of a connection.
@@ -47,6 +54,13 @@ func (c *checker) checkConn(conn *Conn) {
 		default:
 			rd.resync(e.at, e.note.chat)
 			c.r.Resyncs++
+		}
+	}
+	for id, v := range rd.views {
+		for seq, s := range v.skipped {
+			if s.should {
+				c.r.add(Hole, s.at, "chat %s: seq %d did not come to %s before %d, and nothing told them to sync", id, seq, conn.user, s.by)
+			}
 		}
 	}
 	if conn.ended >= 0 || conn.welcome < 0 {
@@ -96,23 +110,17 @@ func (rd *reader) event(at Time, e *Event) {
 		}
 	}
 	if v.first != 0 && e.Seq <= v.high {
-		should, skipped := v.skipped[e.Seq]
+		_, skipped := v.skipped[e.Seq]
+		delete(v.skipped, e.Seq) // it came after all
 		switch {
-		case skipped:
-			delete(v.skipped, e.Seq)
-			if should {
-				c.r.Count[Hole]-- // it came after all
-				c.unfind(Hole, e.Chat, e.Seq)
-			}
-			fallthrough
-		case e.Seq < v.first:
+		case skipped, e.Seq < v.first:
 			c.r.add(Disordered, at, "chat %s: seq %d came to %s behind %d", e.Chat, e.Seq, rd.conn.user, v.high)
 		default:
 			c.r.add(Doubled, at, "chat %s: seq %d came twice to %s on one connection", e.Chat, e.Seq, rd.conn.user)
 		}
 		return
 	}
-	rd.skip(at, v, p, e.Seq)
+	rd.passed(at, v, p, e.Seq)
 	if v.first == 0 {
 		v.first = e.Seq
 	}
@@ -120,8 +128,8 @@ func (rd *reader) event(at Time, e *Event) {
 	rd.stall(at, p, e)
 }
 
-// skip looks at what was passed over by an event at seq.
-func (rd *reader) skip(at Time, v *view, p *past, seq uint64) {
+// passed looks at what was passed over by an event at seq.
+func (rd *reader) passed(at Time, v *view, p *past, seq uint64) {
 	from := rd.from(v, p)
 	low := from
 	if v.first != 0 {
@@ -130,25 +138,9 @@ func (rd *reader) skip(at Time, v *view, p *past, seq uint64) {
 	for s := low; s < seq; s++ {
 		should := s >= from && s > v.covered && !v.open && p.at(s) != nil && p.receives(rd.conn.user, s)
 		if v.skipped == nil {
-			v.skipped = map[uint64]bool{}
+			v.skipped = map[uint64]skip{}
 		}
-		v.skipped[s] = should
-		if should {
-			rd.c.r.add(Hole, at, holeText, p.id, s, rd.conn.user, seq)
-		}
-	}
-}
-
-const holeText = "chat %s: seq %d did not come to %s before %d, who was not told to sync"
-
-// unfind takes back a finding: what was missing came later, which is another fault.
-func (c *checker) unfind(k Kind, chat string, seq uint64) {
-	for i := len(c.r.Findings) - 1; i >= 0; i-- {
-		f := c.r.Findings[i]
-		if f.Kind == k && hasPrefix(f.What, chat, seq) {
-			c.r.Findings = append(c.r.Findings[:i], c.r.Findings[i+1:]...)
-			return
-		}
+		v.skipped[s] = skip{at, seq, should}
 	}
 }
 

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"strings"
@@ -21,14 +22,19 @@ type past struct {
 	sends   []*Send
 	ackedAt map[uint64]bool
 	changes map[string][]*Change
-	marks   map[string][]*Mark
+	marks   map[string]*marks
+	rosters []Roster
 
+	standings map[string][]Standing // by person
+
+	// counts[i] counts what is in the first i seqs.
+	counts []count
 	// byFirst are the sends by first attempt, lowest[i] the lowest seq of byFirst[i:].
 	byFirst []*Send
 	lowest  []uint64
-	// acks are the acks by time, highest[i] the highest seq of acks[:i+1].
-	acks    []ack
-	highest []uint64
+	acks    rising // seqs of acks
+	// firstAck is when a seq was first acked.
+	firstAck map[uint64]Time
 }
 
 type messageKey struct{ sender, clientID string }
@@ -41,7 +47,8 @@ const forEver = ^uint64(0)
 
 func newPast(id string) *past {
 	return &past{id: id, messages: map[messageKey][]uint64{}, own: map[string][]uint64{}, spans: map[string][]span{}, ackedAt: map[uint64]bool{},
-		changes: map[string][]*Change{}, marks: map[string][]*Mark{}}
+		changes: map[string][]*Change{}, marks: map[string]*marks{},
+		standings: map[string][]Standing{}, firstAck: map[uint64]Time{}}
 }
 
 // final takes the history.
@@ -86,25 +93,99 @@ func (p *past) enter(user string, seq uint64) {
 // index sorts by time what was recorded in any order.
 func (p *past) index() {
 	p.byFirst = slices.Clone(p.sends)
-	slices.SortStableFunc(p.byFirst, func(a, b *Send) int { return int(a.first - b.first) })
+	slices.SortStableFunc(p.byFirst, func(a, b *Send) int { return cmp.Compare(a.first, b.first) })
 	p.lowest = make([]uint64, len(p.byFirst))
 	low := forEver
 	for i, s := range slices.Backward(p.byFirst) {
-		if at := p.messages[messageKey{s.sender, s.clientID}]; len(at) > 0 {
+		// Where an ack says something else, which is told as such, nothing follows.
+		if at := p.messages[messageKey{s.sender, s.clientID}]; len(at) > 0 && (len(s.acks) == 0 || s.acks[0].seq == at[0]) {
 			low = min(low, at[0])
 		}
 		p.lowest[i] = low
 	}
 	for _, s := range p.sends {
-		p.acks = append(p.acks, s.acks...)
+		for _, a := range s.acks {
+			p.acks.add(a.at, a.seq)
+			if at, ok := p.firstAck[a.seq]; !ok || a.at < at {
+				p.firstAck[a.seq] = a.at
+			}
+		}
 	}
-	slices.SortFunc(p.acks, func(a, b ack) int { return int(a.at - b.at) })
-	p.highest = make([]uint64, len(p.acks))
+	p.acks.sort()
+	for _, m := range p.marks {
+		for _, m1 := range m.all {
+			if m1.outcome == Done {
+				m.ended.add(m1.end, m1.seq)
+			}
+			if m1.outcome != Refused {
+				m.begun.add(m1.begin, m1.seq)
+			}
+		}
+		m.ended.sort()
+		m.begun.sort()
+	}
+	p.counts = make([]count, p.last+1)
+	for seq := uint64(1); seq <= p.last; seq++ {
+		now := p.counts[seq-1]
+		switch e := p.at(seq); {
+		case e == nil:
+			now.missing++
+		case e.isMessage():
+			now.messages++
+		}
+		p.counts[seq] = now
+	}
+}
+
+// count says how many messages there are, and how many seqs that the history lacks.
+type count struct{ messages, missing uint64 }
+
+// marks are what a person tried to mark as read.
+type marks struct {
+	all []*Mark
+	// ended has the seqs of what was answered by the time of the answer, begun those of what may have been done by that of the
+	// attempt.
+	ended, begun rising
+	// wrong says that a fault was found already.
+	wrong bool
+}
+
+func (p *past) mark(m *Mark) {
+	if p.marks[m.user] == nil {
+		p.marks[m.user] = &marks{}
+	}
+	p.marks[m.user].all = append(p.marks[m.user].all, m)
+}
+
+// wrong remembers that a fault was found in the cursor of user.
+func (p *past) wrong(user string) {
+	if m := p.marks[user]; m != nil {
+		m.wrong = true
+	}
+}
+
+// rising are seqs by time, which tell the highest before a moment.
+type rising struct{ at []ack }
+
+func (r *rising) add(at Time, seq uint64) { r.at = append(r.at, ack{at, seq}) }
+
+// sort is called between the last add and the first before.
+func (r *rising) sort() {
+	slices.SortFunc(r.at, func(a, b ack) int { return cmp.Compare(a.at, b.at) })
 	high := uint64(0)
-	for i, a := range p.acks {
-		high = max(high, a.seq)
-		p.highest[i] = high
+	for i := range r.at {
+		high = max(high, r.at[i].seq)
+		r.at[i].seq = high
 	}
+}
+
+// before is the highest seq at a moment before at, zero if there is none.
+func (r *rising) before(at Time) uint64 {
+	i := sort.Search(len(r.at), func(i int) bool { return r.at[i].at >= at })
+	if i == 0 {
+		return 0
+	}
+	return r.at[i-1].seq
 }
 
 // at is the event at a seq, nil if the history lacks it.
@@ -125,13 +206,7 @@ func (p *past) firstAfter(at Time) uint64 {
 }
 
 // ackedBefore is the highest seq of which anybody had an ack before a moment.
-func (p *past) ackedBefore(at Time) uint64 {
-	i := sort.Search(len(p.acks), func(i int) bool { return p.acks[i].at >= at })
-	if i == 0 {
-		return 0
-	}
-	return p.highest[i-1]
-}
+func (p *past) ackedBefore(at Time) uint64 { return p.acks.before(at) }
 
 // hasRightAck tells whether what stands at a seq was acked there.
 func (p *past) hasRightAck(seq uint64) bool {
@@ -180,4 +255,9 @@ func (p *past) mayBeMember(user string, begin, end Time) bool {
 // addBegun tells whether anybody had begun to add user before a moment.
 func (p *past) addBegun(user string, at Time) bool {
 	return slices.ContainsFunc(p.changes[user], func(c *Change) bool { return c.add && c.begin <= at })
+}
+
+// mayBeOwn tells whether a message of user stands at seq, as far as the history has it.
+func (p *past) mayBeOwn(user string, seq uint64) bool {
+	return p.at(seq) == nil || contains(p.own[user], seq)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,7 +40,7 @@ type Config struct {
 
 // Program is a running process of chatmesh.
 type Program struct {
-	// Client, Admin and NATS are the addresses it printed, without a slash at the end.
+	// Client, Admin and NATS are the addresses it printed, without a slash at the end. NATS is empty where the broker is apart.
 	Client, Admin, NATS string
 	// Ready is how long it took from the start of the process to its line.
 	Ready time.Duration
@@ -156,7 +157,7 @@ var (
 
 func (p *Program) addresses(line string) error {
 	web, broker := httpAddress.FindAllString(line, -1), natsAddress.FindString(line)
-	if len(web) < 2 || broker == "" {
+	if len(web) < 2 || broker == "" && !slices.Contains(p.cmd.Args, "--nats-url") {
 		return fmt.Errorf("program: cannot read the addresses of %q", line)
 	}
 	p.Client, p.Admin, p.NATS = strings.TrimRight(web[0], "/."), strings.TrimRight(web[1], "/."), strings.TrimRight(broker, "/.")

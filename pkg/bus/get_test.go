@@ -186,7 +186,7 @@ func TestNoAnswerOrHalfAnAnswerIsAnErrorNotNothing(t *testing.T) {
 	})
 	answers(t, b, "CLOSED", func(*nats.Msg, []string) { second.Close() })
 	for _, name := range []string{"SILENT", "HALF", "BROKEN", "CLOSED"} {
-		ctx := func() context.Context { return within(t, 300*time.Millisecond) }
+		ctx := func() context.Context { return within(t, 150*time.Millisecond) }
 		if got, err := second.LastFor(ctx(), name, "test.a", "test.b"); !errors.Is(err, bus.ErrDown) || got != nil {
 			t.Errorf("last of %s: got %v, %v; want %v", name, bodies(got), err, bus.ErrDown)
 		}

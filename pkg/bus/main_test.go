@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -14,7 +15,10 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "5") // they wait more than they work; -parallel still counts
+	goleak.VerifyTestMain(m)
+}
 
 // patience is how long something that takes milliseconds may take on a machine that does much else.
 const patience = 15 * time.Second

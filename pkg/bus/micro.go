@@ -29,9 +29,12 @@ type Endpoint struct {
 	Handle Handler
 	// Parallel is how many requests are handled at once; zero is 64. Further ones wait in the subscription, which is bounded.
 	Parallel int
+	// Timeout bounds the work for one request; zero is 10 s. Work that may take longer than that is broken off when the service
+	// ends, instead of being finished.
+	Timeout time.Duration
 }
 
-// handlerTimeout bounds the work for one request.
+// handlerTimeout bounds the work for one request whose endpoint says nothing else.
 const handlerTimeout = 10 * time.Second
 
 // Serve answers the endpoints of the micro service until ctx ends, and then finishes what it has begun.
@@ -43,12 +46,15 @@ func (b *Bus) Serve(ctx context.Context, version string, endpoints []Endpoint, o
 	if err != nil {
 		return fmt.Errorf("bus: micro service: %w", err)
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // after the releases: who still waits for a slot is refused
 	for _, e := range endpoints {
 		name := strings.ReplaceAll(strings.TrimPrefix(e.Subject, "svc."), ".", "-")
 		handle, release := b.parallel(ctx, e, observe)
 		defer release()
 		if err := svc.AddEndpoint(name, handle, micro.WithEndpointSubject(e.Subject),
 			micro.WithEndpointMetadata(map[string]string{"description": e.Doc})); err != nil {
+			_ = svc.Stop()
 			return fmt.Errorf("bus: endpoint %s: %w", e.Subject, err)
 		}
 	}
@@ -66,12 +72,28 @@ func (b *Bus) parallel(ctx context.Context, e Endpoint, observe func(string, cha
 		n = 64
 	}
 	slots := make(chan struct{}, n)
-	work := context.WithoutCancel(ctx)
+	timeout := e.Timeout
+	if timeout == 0 {
+		timeout = handlerTimeout
+	}
+	work := ctx
+	if timeout <= handlerTimeout {
+		work = context.WithoutCancel(ctx)
+	}
 	handle := micro.HandlerFunc(func(r micro.Request) {
-		slots <- struct{}{}
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			select {
+			case slots <- struct{}{}: // it can be begun at once
+			default:
+				b.refuse(e, r, chat.Retry(chat.Unavailable, time.Second, "this node is stopping"))
+				return
+			}
+		}
 		go func() {
 			defer func() { <-slots }()
-			ctx, cancel := context.WithTimeout(work, handlerTimeout)
+			ctx, cancel := context.WithTimeout(work, timeout)
 			defer cancel()
 			start := time.Now()
 			code := b.answer(ctx, e, r)
@@ -91,20 +113,26 @@ func (b *Bus) parallel(ctx context.Context, e Endpoint, observe func(string, cha
 func (b *Bus) answer(ctx context.Context, e Endpoint, r micro.Request) chat.Code {
 	v, err := safely(ctx, e, r.Data())
 	if err != nil {
-		refused := chat.AsError(err)
-		if refused.Code == chat.Internal {
-			b.log.Error("request failed", "endpoint", e.Subject, "error", err)
-		}
-		b.respond(r, wire.Encode(wire.Refuse(nil, refused)), nats.Header{
-			subject.HeaderServiceError: {string(refused.Code)}, micro.ErrorHeader: {refused.Message}})
-		return refused.Code
+		return b.refuse(e, r, err)
 	}
 	body, ok := v.([]byte)
 	if !ok {
 		body = wire.Encode(v)
 	}
-	b.respond(r, body, nil)
+	if err := b.respond(r, body, nil); errors.Is(err, nats.ErrMaxPayload) {
+		return b.refuse(e, r, fmt.Errorf("bus: answer of %d bytes: %w", len(body), err))
+	}
 	return ""
+}
+
+func (b *Bus) refuse(e Endpoint, r micro.Request, err error) chat.Code {
+	refused := chat.AsError(err)
+	if refused.Code == chat.Internal {
+		b.log.Error("request failed", "endpoint", e.Subject, "error", err)
+	}
+	_ = b.respond(r, wire.Encode(wire.Refuse(nil, refused)), nats.Header{
+		subject.HeaderServiceError: {string(refused.Code)}, micro.ErrorHeader: {refused.Message}})
+	return refused.Code
 }
 
 // safely turns a panic of a handler into an error: one bad request must not end the process for all.
@@ -118,21 +146,26 @@ func safely(ctx context.Context, e Endpoint, request []byte) (v any, err error) 
 }
 
 // respond answers beside the request, which belongs to the micro package and to the goroutine of its subscription.
-func (b *Bus) respond(r micro.Request, body []byte, header nats.Header) {
+func (b *Bus) respond(r micro.Request, body []byte, header nats.Header) error {
 	if r.Reply() == "" {
-		return
+		return nil
 	}
-	if err := b.nc.PublishMsg(&nats.Msg{Subject: r.Reply(), Header: header, Data: body}); err != nil {
+	err := b.nc.PublishMsg(&nats.Msg{Subject: r.Reply(), Header: header, Data: body})
+	if err != nil {
 		b.log.Warn("answer not sent", "error", err)
 	}
+	return err
 }
 
-// Call asks an endpoint and reads its answer into out (nil to ignore it). It fails with the chat.Error of the service, or
-// with ErrDown where no node answers in time.
+// Call asks an endpoint and reads its answer into out (nil to ignore it). It fails with the chat.Error of the service, with
+// TooLarge where the broker does not take as much, or with ErrDown where no node answers in time.
 func (b *Bus) Call(ctx context.Context, endpoint string, in, out any) error {
 	ctx, cancel := within(ctx, requestTimeout)
 	defer cancel()
 	m, err := b.nc.RequestWithContext(ctx, endpoint, wire.Encode(in))
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return chat.Errorf(chat.TooLarge, "the request is larger than %d bytes", b.nc.MaxPayload())
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrDown, endpoint, err)
 	}

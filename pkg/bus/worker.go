@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -43,12 +44,18 @@ func (b *Bus) Work(ctx context.Context, w Worker) error {
 	if w.Batch == 0 {
 		w.Batch = 500
 	}
-	if w.OnState == nil {
-		w.OnState = func(error) {}
+	tell, failing := w.OnState, false
+	w.OnState = func(err error) {
+		if tell != nil && (err != nil || failing) {
+			tell(err)
+		}
+		failing = err != nil
 	}
+	var kept []Delivery
 	for n := 0; ; n++ {
 		started := time.Now()
-		err := b.work(ctx, w)
+		var err error
+		kept, err = b.work(ctx, w, kept)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -69,12 +76,16 @@ const (
 	pullHeartbeat = 500 * time.Millisecond
 )
 
-func (b *Bus) work(ctx context.Context, w Worker) error {
+// work works until something fails. It gives back first what was kept while the broker was away, and returns what is now.
+func (b *Bus) work(ctx context.Context, w Worker, kept []Delivery) (keep []Delivery, err error) {
 	setup, cancel := within(ctx, requestTimeout)
 	cons, err := b.js.Consumer(setup, w.Stream, w.Consumer)
 	cancel()
 	if err != nil {
-		return fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
+		return kept, fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
+	}
+	for _, d := range kept {
+		_ = d.Nak()
 	}
 	// The buffer holds all that can be unacknowledged, so that the callback blocks on redeliveries only; the broker then
 	// stops sending.
@@ -111,23 +122,24 @@ func (b *Bus) work(ctx context.Context, w Worker) error {
 			}
 		}))
 	if err != nil {
-		return fmt.Errorf("%w: consume %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
+		return nil, fmt.Errorf("%w: consume %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
 	}
+	w.OnState(nil) // there may be no event for long
 	pin := ""
 	batch := make([]Delivery, 0, w.Batch)
 	defer func() {
 		stop()
-		b.handOver(cc, batch, in, w, pin != "")
+		keep = b.handOver(cc, batch, in, w, pin != "")
 	}()
 	for {
 		batch = batch[:0]
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case err := <-failed:
-			return err
+			return nil, err
 		case <-cc.Closed():
-			return errors.New("bus: consumption ended")
+			return nil, errors.New("bus: consumption ended")
 		case d := <-in:
 			batch = append(batch, d)
 		}
@@ -143,11 +155,11 @@ func (b *Bus) work(ctx context.Context, w Worker) error {
 		if now := batch[0].Headers().Get(pinHeader); now != pin {
 			pin = now
 			if err := b.active(ctx, w, cons, batch[0].Stream); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		if err := b.handle(ctx, w, batch); err != nil {
-			return err
+			return nil, err
 		}
 	}
 }
@@ -173,34 +185,43 @@ func (b *Bus) active(ctx context.Context, w Worker, cons jetstream.Consumer, nex
 	return w.OnActive(ctx, first, last)
 }
 
-// handOver gives back what was delivered and not handled, and the pin, so that another worker goes on at once.
-func (b *Bus) handOver(cc jetstream.ConsumeContext, batch []Delivery, in chan Delivery, w Worker, pinned bool) {
-	cc.Drain()
-	select {
-	case <-cc.Closed():
-	case <-time.After(time.Second): // without the broker there is nobody to give back to
+// handOver gives back what was delivered and not handled, and the pin, so that another worker goes on at once. It returns what
+// cannot be given back because the broker is away.
+func (b *Bus) handOver(cc jetstream.ConsumeContext, batch []Delivery, in chan Delivery, w Worker, pinned bool) (keep []Delivery) {
+	away := b.Check(context.Background()) != nil
+	if away { // draining would wait 10 s for an answer
 		cc.Stop()
 		<-cc.Closed()
+	} else {
+		cc.Drain()
+		select {
+		case <-cc.Closed():
+		case <-time.After(time.Second): // what still comes is given back when it comes
+		}
 	}
-	for _, d := range batch {
-		_ = d.Nak() // of no effect on what is acknowledged
-	}
-	for {
+	undone := slices.Clone(batch)
+	for more := true; more; {
 		select {
 		case d := <-in:
-			_ = d.Nak()
-			continue
+			undone = append(undone, d)
 		default:
+			more = false
 		}
-		break
 	}
-	if pinned && b.Check(context.Background()) == nil {
+	if away {
+		return undone
+	}
+	for _, d := range undone {
+		_ = d.Nak() // of no effect on what is acknowledged
+	}
+	if pinned {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if s, err := b.js.Stream(ctx, w.Stream); err == nil {
 			_ = s.UnpinConsumer(ctx, w.Consumer, subject.PinGroup) // it expires otherwise
 		}
 	}
+	return nil
 }
 
 // handle repeats a batch until it is done or ctx ends, and acknowledges it.

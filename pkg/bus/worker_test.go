@@ -99,7 +99,7 @@ func consumer(t *testing.T, b *bus.Bus, ackWait time.Duration) {
 	stream(t, b, nil)
 	if _, err := b.JetStream().CreateConsumer(t.Context(), "TEST", jetstream.ConsumerConfig{Durable: "WORK", AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: bus.MaxPending, PriorityPolicy: jetstream.PriorityPolicyPinned,
-		PriorityGroups: []string{subject.PinGroup}, PinnedTTL: 4 * time.Second}); err != nil {
+		PriorityGroups: []string{subject.PinGroup}, PinnedTTL: 2 * time.Second}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -360,7 +360,11 @@ func TestWhatIsInHandWhenTheBrokerGoesIsNeitherLostNorSilentlyPassedOver(t *test
 	waitFor(t, "a batch is in hand", begun)
 	m.Stop()
 	close(release) // it is handled, and cannot be acknowledged
+	released := time.Now()
 	meshtest.Eventually(t, patience, "the failure is told", func() bool { return len(w.told()) > 0 })
+	if took := time.Since(released); took > 8*time.Second { // an answer to the acknowledgement may be waited for, 5 s
+		t.Errorf("the worker was busy for %v with what it cannot give back", took)
+	}
 	m.Start()
 	back := time.Now()
 	meshtest.Eventually(t, patience, "more is stored", func() bool {
@@ -376,6 +380,9 @@ func TestWhatIsInHandWhenTheBrokerGoesIsNeitherLostNorSilentlyPassedOver(t *test
 	if got = slices.Compact(got); !slices.Equal(got, upTo(1, 11)) {
 		t.Errorf("got %v; want 1 to 11", got)
 	}
+	if told := w.told(); told[len(told)-1] != "<nil>" {
+		t.Errorf("got the states %q; want it told that all is well again", told)
+	}
 	if n := len(actives); n == 0 || actives[n-1] != "1-10" && actives[n-1] != "1-11" {
 		t.Errorf("got %v; want to be told that what was in hand may come late", actives)
 	}
@@ -386,6 +393,10 @@ func TestWorkerOfAConsumerThatIsNotThereYetSaysSoAndWaits(t *testing.T) {
 	w, _ := start(t, b, "TEST", "WORK", 0, nil)
 	meshtest.Eventually(t, patience, "the failure is told", func() bool { return len(w.told()) > 0 })
 	consumer(t, b, 30*time.Second)
+	meshtest.Eventually(t, patience, "it is told that all is well, before there is an event", func() bool {
+		told := w.told()
+		return told[len(told)-1] == "<nil>"
+	})
 	publish(t, b, "test.a", "x")
 	meshtest.Eventually(t, patience, "it works", func() bool { return w.has(1) })
 	// And one that somebody removes under its hands.

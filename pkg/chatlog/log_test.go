@@ -2,6 +2,7 @@ package chatlog_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"sync"
 	"testing"
@@ -18,7 +19,17 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given { // each one runs against a real broker, and waits for connections to come back
+		if err := flag.Set("rapid.checks", "15"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // empty is a store that holds nothing: what is not in the log is nowhere.
 type empty struct{}

@@ -158,6 +158,9 @@ type History interface {
 	Record(ctx context.Context, id chat.ID) (Record, error)
 	// Cursor returns how far a person has read; the zero Seq where nothing is known.
 	Cursor(ctx context.Context, id chat.ID, user chat.UserID) (Cursor, error)
+	// Chats returns the ids of the chats that have a record and come behind after, ascending, at most limit; where it returns limit
+	// of them there may be more. It is for operators: it walks through all that there are.
+	Chats(ctx context.Context, after chat.ID, limit int) ([]chat.ID, error)
 	// ChatsOf returns the index of a person's chats, in any order.
 	ChatsOf(ctx context.Context, user chat.UserID) ([]UserChat, error)
 }

@@ -44,6 +44,9 @@ const (
 // DeadLetters is the stream of what no worker could handle, with the reason; its subjects are dead.<worker>.<partition>.
 const DeadLetters = "DEADLETTERS"
 
+// AllDead matches the subjects of all dead letters.
+const AllDead = "dead.>"
+
 // Consumers of the streams; PinGroup is the priority group in which one of several workers is active.
 const (
 	FanOut    = "fanout"
@@ -63,11 +66,17 @@ const (
 	CursorEndpoint   = "svc.chat.cursor"
 	SharesEndpoint   = "svc.user.shares"
 	PresenceEndpoint = "svc.presence.get"
+
+	// For operators.
+	VerifyEndpoint         = "svc.ops.verify"
+	ChatsEndpoint          = "svc.ops.chats"
+	PersisterRetryEndpoint = "svc.persister.retry"
+	FanOutRetryEndpoint    = "svc.fanout.retry"
 )
 
 // Endpoints lists every endpoint of Service.
 var Endpoints = []string{SendEndpoint, HistoryEndpoint, StateEndpoint, FindEndpoint, SentEndpoint, CursorEndpoint, SharesEndpoint,
-	PresenceEndpoint}
+	PresenceEndpoint, VerifyEndpoint, ChatsEndpoint, PersisterRetryEndpoint, FanOutRetryEndpoint}
 
 // EdgeLease is the first token of the keys in Presence that are leases of edges, not of people. No user id equals it.
 const EdgeLease = "edge"
@@ -139,6 +148,19 @@ func PresentOf(subj string) chat.UserID { return chat.UserID(strings.TrimPrefix(
 // Dead is the subject of the dead letters of a worker in a partition.
 func Dead(worker string, partition int) string {
 	return "dead." + worker + "." + strconv.Itoa(partition)
+}
+
+// DeadOf matches the dead letters of a worker in all partitions.
+func DeadOf(worker string) string { return "dead." + worker + ".*" }
+
+// WorkerOf is the worker and the partition of a Dead subject; ok is false where it is none.
+func WorkerOf(subj string) (worker string, partition int, ok bool) {
+	parts := strings.Split(subj, ".")
+	if len(parts) != 3 || parts[0] != "dead" {
+		return "", 0, false
+	}
+	partition, err := strconv.Atoi(parts[2])
+	return parts[1], partition, err == nil && partition >= 0
 }
 
 // PresenceKey is the key of a person on an edge; LeaseKey the key of an edge's lease; NodeKey that of a node.

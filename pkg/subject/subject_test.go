@@ -116,6 +116,7 @@ func TestNamesOfStreamsAndEndpointsAreWhatOthersRelyOn(t *testing.T) {
 		subject.PresenceKey("ann", "e1"):                       "ann.e1",
 		subject.LeaseKey("e1"):                                 "edge.e1",
 		subject.Dead(subject.Persister, 2):                     "dead.persister.2",
+		subject.DeadOf(subject.Persister):                      "dead.persister.*",
 	} {
 		if got != want {
 			t.Errorf("got %s; want %s", got, want)
@@ -127,5 +128,25 @@ func TestNamesOfStreamsAndEndpointsAreWhatOthersRelyOn(t *testing.T) {
 			t.Errorf("%s is no endpoint of its own", e)
 		}
 		seen[e] = true
+	}
+}
+
+func TestTheWorkerOfADeadLetterIsReadFromItsSubject(t *testing.T) {
+	for _, c := range []struct {
+		subj, worker string
+		partition    int
+		ok           bool
+	}{
+		{subject.Dead(subject.FanOut, 17), "fanout", 17, true},
+		{"dead.fanout", "", 0, false},
+		{"dead.fanout.1.2", "", 0, false},
+		{"dead.fanout.x", "fanout", 0, false},
+		{"dead.fanout.-1", "fanout", -1, false},
+		{"chat.fanout.1", "", 0, false},
+	} {
+		worker, partition, ok := subject.WorkerOf(c.subj)
+		if worker != c.worker || partition != c.partition || ok != c.ok {
+			t.Errorf("%s: got %s, %d, %t; want %s, %d, %t", c.subj, worker, partition, ok, c.worker, c.partition, c.ok)
+		}
 	}
 }

@@ -33,12 +33,15 @@ func patterns() map[string]string {
 		"StateEndpoint": subject.StateEndpoint, "FindEndpoint": subject.FindEndpoint, "SentEndpoint": subject.SentEndpoint,
 		"CursorEndpoint": subject.CursorEndpoint, "SharesEndpoint": subject.SharesEndpoint,
 		"PresenceEndpoint": subject.PresenceEndpoint, "EdgeLease": subject.EdgeLease,
+		"VerifyEndpoint": subject.VerifyEndpoint, "ChatsEndpoint": subject.ChatsEndpoint,
+		"PersisterRetryEndpoint": subject.PersisterRetryEndpoint, "FanOutRetryEndpoint": subject.FanOutRetryEndpoint,
 
 		"ChatStream": subject.ChatStream(partition), "CursorStream": subject.CursorStream(partition),
 		"Log": subject.Log(partition, id), "State": subject.State(partition, id),
 		"LogAndState": subject.LogAndState(partition, id), "AllOf": subject.AllOf(partition), "Logs": subject.Logs(partition),
 		"Cursor": subject.Cursor(partition, id, user), "Cursors": subject.Cursors(partition),
 		"User": subject.User(user), "PresenceOf": subject.PresenceOf(user), "Dead": subject.Dead("<worker>", partition),
+		"AllDead": subject.AllDead, "DeadOf": subject.DeadOf("<worker>"),
 		"PresenceKey": subject.PresenceKey(user, "<edge>"), "LeaseKey": subject.LeaseKey("<edge>"),
 		"NodeKey": subject.NodeKey("<service>", "<node>"), "KV": subject.KV("<bucket>", "<key>"),
 		"KVStream": subject.KVStream("<bucket>"),
@@ -50,7 +53,7 @@ func patterns() map[string]string {
 }
 
 // noNames are what the package exports beside names: what takes them apart, and lists of them.
-var noNames = []string{"Partition", "ChatOf", "UserOf", "PresentOf", "Endpoints"}
+var noNames = []string{"Partition", "ChatOf", "UserOf", "PresentOf", "WorkerOf", "Endpoints"}
 
 // exported lists what the package exports, from its source, so that a new name cannot be forgotten here.
 func exported(t *testing.T) []string {

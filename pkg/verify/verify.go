@@ -1,26 +1,58 @@
 // Package verify owns the proof that a chat is right: it reads the log and the store, each for itself, and compares. It promises
-// to report every event that is missing, double, out of order or altered, and every count that is wrong, and nothing else;
-// what is appended meanwhile does not disturb it.
+// to report every event that is missing, double, out of order or altered, and every count that is wrong, and nothing else:
+// what is appended, persisted or aged out meanwhile, and what the store does not have yet, is no fault.
 package verify
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/store"
-	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// Log is what is needed of the log. A *chatlog.Log is one.
+// Log is what is needed of the log: what stands there, whether it is right or not. A Stream is one.
 type Log interface {
-	Snapshot(ctx context.Context, id chat.ID) (chatlog.Snapshot, error)
-	After(ctx context.Context, id chat.ID, after chat.Seq, stream uint64, limit, maxBytes int) ([]store.Item, error)
-	Cursor(ctx context.Context, id chat.ID, user chat.UserID) (store.Cursor, error)
+	// Acked returns the stream sequence up to which the persister has confirmed that the store has everything.
+	Acked(ctx context.Context, id chat.ID) (uint64, error)
+	// Ends returns the end of the log of a chat, and the state beside it.
+	Ends(ctx context.Context, id chat.ID) (Ends, error)
+	// Cursors returns the cursors of people in a chat that are in the log; those without one are left out.
+	Cursors(ctx context.Context, id chat.ID, users []chat.UserID) ([]Cursor, error)
+	// Events returns some of the events of a chat that stand at stream sequence from or behind it, in the order in which they
+	// stand there; none at the end.
+	Events(ctx context.Context, id chat.ID, from uint64) ([]Entry, error)
+	// First returns sequence and time of the oldest message of the stream: what is older has aged out. The time is zero where
+	// it has none.
+	First(ctx context.Context, id chat.ID) (uint64, time.Time, error)
+}
+
+// Ends is how far the log of a chat goes.
+type Ends struct {
+	// Stream is the stream sequence of the last event; zero where the log has none.
+	Stream uint64
+	// State is the state in the log, at stream sequence StateAt; nil where there is none.
+	State   *chat.State
+	StateAt uint64
+	// Damaged says that there is a state that cannot be read.
+	Damaged bool
+}
+
+// Entry is what stands in the log.
+type Entry struct {
+	// Seq is what the header says.
+	Seq    chat.Seq
+	Stream uint64
+	Body   []byte
+}
+
+// Cursor is a cursor in the log. Damaged says that it cannot be read.
+type Cursor struct {
+	store.Cursor
+	Damaged bool
 }
 
 // Store is what is needed of the store.
@@ -28,6 +60,7 @@ type Store interface {
 	Page(ctx context.Context, id chat.ID, r store.Range) ([]store.Item, error)
 	Find(ctx context.Context, id chat.ID, sender chat.UserID, client chat.ClientID) (store.Found, error)
 	Record(ctx context.Context, id chat.ID) (store.Record, error)
+	Cursor(ctx context.Context, id chat.ID, user chat.UserID) (store.Cursor, error)
 	ChatsOf(ctx context.Context, user chat.UserID) ([]store.UserChat, error)
 }
 
@@ -36,11 +69,11 @@ type Kind string
 
 // The kinds of problem.
 const (
-	Missing    Kind = "missing"    // an event that must be there is not
-	Double     Kind = "double"     // a message stands twice
-	Disordered Kind = "disordered" // an event that cannot follow those before it
-	Altered    Kind = "altered"    // log and store differ, or an event cannot be read
-	Count      Kind = "count"      // a running number, a cursor's count or the head is wrong
+	Missing    Kind = "missing"    // an event or a state that must be there is not
+	Double     Kind = "double"     // a message or an event stands twice
+	Disordered Kind = "disordered" // an event stands where it does not belong, or cannot follow those before it
+	Altered    Kind = "altered"    // log and store differ, or something cannot be read or is not what the events make
+	Count      Kind = "count"      // a running number, a cursor or what the store says of the last event is wrong
 	Index      Kind = "index"      // the store does not find what it holds
 )
 
@@ -53,10 +86,11 @@ type Problem struct {
 
 // Report is the result for one chat.
 type Report struct {
-	Chat     chat.ID  `json:"chat"`
-	Events   uint64   `json:"events"`
-	Messages uint64   `json:"messages"`
-	Stored   chat.Seq `json:"stored"`
+	Chat     chat.ID `json:"chat"`
+	Events   uint64  `json:"events"`
+	Messages uint64  `json:"messages"`
+	// Stored is the last event that the store has.
+	Stored chat.Seq `json:"stored"`
 	// Problems are the first maxProblems; Wrong counts all.
 	Problems []Problem `json:"problems"`
 	Wrong    int       `json:"wrong"`
@@ -73,10 +107,34 @@ type checker struct {
 	Report
 	log   Log
 	store Store
-	state *chat.State
+
+	// What was so when the verification began.
+	acked   uint64
+	rec     store.Record
+	ends    Ends
+	cursors []Cursor // of the members: first those of the store, one of each, then those of the log
+	members int
+
+	walk  walk
+	state *chat.State // after the last event
+	// blind says that an event is missing or cannot be read: then what follows may have been right.
+	blind bool
+	n     counter
 	seen  map[chatlog.ID]chat.Seq
-	// at has the seqs at which a cursor stands, and is given the running number there.
-	at map[chat.Seq]uint64
+	// lost has the places in Problems of what is missing in the log, which may come later.
+	lost map[chat.Seq]int
+	// own is the last message of each person that the store certainly has.
+	own map[chat.UserID]chat.Seq
+	// at has the seqs of which something is asked at the end, and is given what is known of the event there.
+	at map[chat.Seq]place
+}
+
+// place is what is asked of an event. All but known is zero where the event was not read.
+type place struct {
+	known  bool
+	n      uint64
+	stream uint64
+	state  *chat.State // where the event makes one
 }
 
 func (c *checker) wrong(kind Kind, seq chat.Seq, format string, args ...any) {
@@ -86,222 +144,71 @@ func (c *checker) wrong(kind Kind, seq chat.Seq, format string, args ...any) {
 	}
 }
 
-// Chat verifies a chat up to the event that is its last when it begins. It fails where log or store cannot be read.
+// Chat verifies a chat up to the event that is its last when it begins. It fails with NotFound, or where log or store cannot be
+// read.
 func Chat(ctx context.Context, l Log, s Store, id chat.ID) (Report, error) {
 	c := &checker{Report: Report{Chat: id, Problems: []Problem{}}, log: l, store: s, state: &chat.State{},
-		seen: map[chatlog.ID]chat.Seq{}, at: map[chat.Seq]uint64{}}
-	// The store first: what it has by now the log must have had before.
-	rec, err := s.Record(ctx, id)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return c.Report, fmt.Errorf("verify: store: %w", err)
+		seen: map[chatlog.ID]chat.Seq{}, lost: map[chat.Seq]int{}, own: map[chat.UserID]chat.Seq{}, at: map[chat.Seq]place{}}
+	for _, step := range []func(context.Context) error{c.begin, c.events, c.finish} {
+		if err := step(ctx); err != nil {
+			return c.Report, err
+		}
 	}
-	snap, err := l.Snapshot(ctx, id)
-	if err != nil {
-		return c.Report, fmt.Errorf("verify: log: %w", err)
-	}
-	c.Stored = rec.Seq
-	if rec.Seq > snap.Head.Seq {
-		c.wrong(Count, rec.Seq, "the store has more than the log's head %d", snap.Head.Seq)
-	}
-	cursors, err := c.cursors(ctx, snap)
-	if err != nil {
-		return c.Report, err
-	}
-	if err := c.events(ctx, rec, snap); err != nil {
-		return c.Report, err
-	}
-	c.ends(rec, snap, cursors)
-	return c.Report, c.links(ctx, rec, snap)
+	return c.Report, nil
 }
 
-func (c *checker) cursors(ctx context.Context, snap chatlog.Snapshot) ([]store.Cursor, error) {
-	var out []store.Cursor
-	for _, m := range snap.State.Members {
-		cur, err := c.log.Cursor(ctx, c.Report.Chat, m.UserID)
+// begin takes the measures, in the order in which each can only be ahead of those before it.
+func (c *checker) begin(ctx context.Context) (err error) {
+	id := c.Report.Chat
+	if c.acked, err = c.log.Acked(ctx, id); err != nil {
+		return fmt.Errorf("verify: log: %w", err)
+	}
+	if c.rec, err = c.store.Record(ctx, id); err != nil && !errors.Is(err, store.ErrNotFound) {
+		return fmt.Errorf("verify: store: %w", err)
+	}
+	c.Stored = c.rec.Seq
+	if c.ends, err = c.log.Ends(ctx, id); err != nil {
+		return fmt.Errorf("verify: log: %w", err)
+	}
+	if c.ends.Stream == 0 && c.ends.State == nil && c.rec.Seq == 0 && c.rec.State == nil {
+		return chat.Errorf(chat.NotFound, "no such chat")
+	}
+	for _, st := range []*chat.State{c.ends.State, c.rec.State} {
+		if st != nil {
+			c.at[st.Seq] = place{}
+		}
+	}
+	c.at[c.rec.Seq] = place{}
+	return c.readCursors(ctx)
+}
+
+// readCursors takes the cursors of the members.
+func (c *checker) readCursors(ctx context.Context) error {
+	st := c.ends.State
+	if st == nil {
+		st = c.rec.State
+	}
+	if st == nil {
+		return nil
+	}
+	c.members = len(st.Members)
+	users := make([]chat.UserID, 0, c.members)
+	for _, m := range st.Members {
+		users = append(users, m.UserID)
+		cur, err := c.store.Cursor(ctx, c.Report.Chat, m.UserID)
 		if err != nil {
-			return nil, fmt.Errorf("verify: cursor: %w", err)
+			return fmt.Errorf("verify: store: %w", err)
 		}
-		if cur.Seq > 0 && cur.Seq <= snap.Head.Seq { // it may have moved on meanwhile
-			out = append(out, cur)
-			c.at[cur.Seq] = 0
-		}
+		cur.User = m.UserID
+		c.cursors = append(c.cursors, Cursor{Cursor: cur})
 	}
-	return out, nil
-}
-
-// stream yields the events of one side, ascending.
-type stream struct {
-	more  func(after chat.Seq) ([]store.Item, error)
-	items []store.Item
-	after chat.Seq
-	done  bool
-}
-
-// peek returns the next event without taking it, or false at the end.
-func (s *stream) peek() (store.Item, bool, error) {
-	if len(s.items) == 0 && !s.done {
-		var err error
-		if s.items, err = s.more(s.after); err != nil {
-			return store.Item{}, false, err
-		}
-		s.done = len(s.items) == 0
-	}
-	if len(s.items) == 0 {
-		return store.Item{}, false, nil
-	}
-	return s.items[0], true, nil
-}
-
-func (s *stream) take() {
-	s.after = s.items[0].Seq
-	s.items = s.items[1:]
-}
-
-// events walks through log and store side by side.
-func (c *checker) events(ctx context.Context, rec store.Record, snap chatlog.Snapshot) error {
-	id, head := c.Report.Chat, snap.Head.Seq
-	inStore := &stream{more: func(after chat.Seq) ([]store.Item, error) {
-		return c.store.Page(ctx, id, store.Range{After: after, Before: rec.Seq + 1, Forward: true, Limit: pageEvents, MaxBytes: pageBytes})
-	}}
-	inLog := &stream{more: func(after chat.Seq) ([]store.Item, error) {
-		return c.log.After(ctx, id, after, 0, pageEvents, pageBytes)
-	}}
-	first, retained, err := inLog.peek()
+	logged, err := c.log.Cursors(ctx, c.Report.Chat, users)
 	if err != nil {
 		return fmt.Errorf("verify: log: %w", err)
 	}
-	for seq := chat.Seq(1); seq <= head; seq++ {
-		stored, err := c.next(inStore, seq)
-		if err != nil {
-			return fmt.Errorf("verify: store: %w", err)
-		}
-		logged, err := c.next(inLog, seq)
-		if err != nil {
-			return fmt.Errorf("verify: log: %w", err)
-		}
-		if stored == nil && seq <= rec.Seq {
-			c.wrong(Missing, seq, "not in the store")
-		}
-		if logged == nil && retained && seq >= first.Seq {
-			c.wrong(Missing, seq, "not in the log")
-		}
-		switch {
-		case stored != nil && logged != nil && !bytes.Equal(stored, logged):
-			c.wrong(Altered, seq, "log and store differ")
-		case stored == nil && logged == nil:
-			if seq > rec.Seq {
-				c.wrong(Missing, seq, "neither in the log nor in the store")
-			}
-			continue
-		}
-		body := logged
-		if body == nil {
-			body = stored
-		}
-		if err := c.event(ctx, seq, body, stored != nil); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// next takes the event at seq from a side, or nil if it has none there.
-func (c *checker) next(s *stream, seq chat.Seq) ([]byte, error) {
-	for {
-		it, ok, err := s.peek()
-		if err != nil || !ok || it.Seq > seq {
-			return nil, err
-		}
-		s.take()
-		if it.Seq == seq {
-			return it.Body, nil
-		}
-		c.wrong(Disordered, it.Seq, "comes behind %d", seq-1)
-	}
-}
-
-// event checks one event against those before it.
-func (c *checker) event(ctx context.Context, seq chat.Seq, body []byte, stored bool) error {
-	c.Events++
-	e, err := wire.DecodeEvent(body)
-	if err != nil {
-		c.wrong(Altered, seq, "cannot be read")
-		return nil
-	}
-	if e.Seq != seq || e.Chat != c.Report.Chat {
-		c.wrong(Altered, seq, "says that it is event %d, or of another chat", e.Seq)
-	}
-	if e.Type == chat.Message {
-		c.Messages++
-		key := chatlog.IDOf(e.Chat, e.Sender, e.ClientID)
-		if at, twice := c.seen[key]; twice {
-			c.wrong(Double, seq, "the same message stands at %d", at)
-		} else {
-			c.seen[key] = seq
-		}
-		if _, member := c.state.Member(e.Sender); !member {
-			c.wrong(Disordered, seq, "its sender is no member at that moment")
-		}
-	}
-	if next, err := c.state.Apply(&e); err != nil {
-		c.wrong(Disordered, seq, "a change that cannot follow")
-	} else {
-		c.state = next
-	}
-	if e.N != c.Messages {
-		c.wrong(Count, seq, "says that it is behind %d messages; there are %d", e.N, c.Messages)
-	}
-	if _, ask := c.at[seq]; ask {
-		c.at[seq] = c.Messages
-	}
-	if stored && e.Type == chat.Message && c.seen[chatlog.IDOf(e.Chat, e.Sender, e.ClientID)] == seq {
-		f, err := c.store.Find(ctx, e.Chat, e.Sender, e.ClientID)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			c.wrong(Index, seq, "the store does not find it by its client id")
-		case err != nil:
-			return fmt.Errorf("verify: store: %w", err)
-		case f.Seq != seq:
-			c.wrong(Index, seq, "the store finds it at %d", f.Seq)
-		}
-	}
-	return nil
-}
-
-// ends compares what the events add up to with what log and store say of it.
-func (c *checker) ends(rec store.Record, snap chatlog.Snapshot, cursors []store.Cursor) {
-	if c.Wrong == 0 && snap.Head.N != c.Messages {
-		c.wrong(Count, snap.Head.Seq, "the head says %d messages; there are %d", snap.Head.N, c.Messages)
-	}
-	same := func(a, b *chat.State) bool {
-		return a.Kind == b.Kind && a.Title == b.Title && slices.Equal(a.Members, b.Members)
-	}
-	if !same(c.state, snap.State) {
-		c.wrong(Altered, snap.State.Seq, "the state in the log is not what the events make")
-	}
-	if rec.State != nil && rec.State.Seq == snap.State.Seq && !same(rec.State, snap.State) {
-		c.wrong(Altered, rec.State.Seq, "the state in the store is not that of the log")
-	}
-	for _, cur := range cursors {
-		if n := c.at[cur.Seq]; n != cur.N {
-			c.wrong(Count, cur.Seq, "a cursor says that it is behind %d messages; there are %d", cur.N, n)
-		}
-	}
-}
-
-// links checks that every member finds the chat among theirs.
-func (c *checker) links(ctx context.Context, rec store.Record, snap chatlog.Snapshot) error {
-	for _, m := range snap.State.Members {
-		if m.Since > rec.Seq {
-			continue
-		}
-		chats, err := c.store.ChatsOf(ctx, m.UserID)
-		if err != nil {
-			return fmt.Errorf("verify: store: %w", err)
-		}
-		if !slices.ContainsFunc(chats, func(u store.UserChat) bool { return u.Chat == c.Report.Chat }) {
-			c.wrong(Index, m.Since, "a member does not find the chat among theirs")
-		}
+	c.cursors = append(c.cursors, logged...)
+	for _, cur := range c.cursors {
+		c.at[cur.Seq] = place{}
 	}
 	return nil
 }

@@ -74,8 +74,9 @@ type Server struct {
 	metrics  *metrics
 	version  string
 
-	revoked *revoked
-	handler http.Handler
+	revoked  *revoked
+	unstored unstored
+	handler  http.Handler
 	// knowsKeys and knowsRevoked say that what was published before this process began is known.
 	knowsKeys, knowsRevoked atomic.Bool
 	// storeAway says that the last call to the store failed.
@@ -149,7 +150,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	g.Go(func() error {
-		return s.bus.Serve(ctx, s.version, s.endpoints(), s.metrics.observeMicro)
+		return s.bus.Serve(ctx, s.version, append(s.endpoints(), s.opsEndpoints()...), s.metrics.observeMicro)
 	})
 	return g.Wait()
 }

@@ -26,7 +26,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// Config is what a Server needs. All fields but Metrics are required.
+// Config is what a Server needs. All fields but Metrics and Version are required.
 type Config struct {
 	Bus        *bus.Bus
 	Log        *chatlog.Log
@@ -34,6 +34,8 @@ type Config struct {
 	Logger     *slog.Logger
 	Metrics    prometheus.Registerer
 	Health     *run.Health
+	// Version is told to who lists the micro service; empty is 0.0.0.
+	Version string
 }
 
 // Server is a fan-out worker for every partition, of which it is the active one or the one that waits.
@@ -51,6 +53,7 @@ const rememberedChats = 100_000
 type metrics struct {
 	events, deliveries, filled prometheus.Counter
 	lag                        *prometheus.GaugeVec
+	deadLetters                prometheus.Gauge
 }
 
 // New validates the configuration.
@@ -70,9 +73,14 @@ func New(c Config) (*Server, error) {
 		deliveries: prometheus.NewCounter(prometheus.CounterOpts(opts("published_total", "Frames published to people's subjects."))),
 		filled:     prometheus.NewCounter(prometheus.CounterOpts(opts("filled_total", "Events read from the log because they came out of order."))),
 		lag:        prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("lag_messages", "Events that wait, by stream.")), []string{"stream"}),
+		deadLetters: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "chatmesh", Name: "deadletters",
+			Help: "Dead letters of the worker that wait for an operator."}),
 	}}
 	if c.Metrics != nil {
-		c.Metrics.MustRegister(s.m.events, s.m.deliveries, s.m.filled, s.m.lag)
+		c.Metrics.MustRegister(s.m.events, s.m.deliveries, s.m.filled, s.m.lag, s.m.deadLetters)
+	}
+	if s.c.Version == "" {
+		s.c.Version = "0.0.0"
 	}
 	return s, nil
 }
@@ -81,6 +89,10 @@ func New(c Config) (*Server, error) {
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.tellHeads(ctx) })
+	g.Go(func() error {
+		return s.c.Bus.LookAfter(ctx, bus.Undertaker{Worker: subject.FanOut, Endpoint: subject.FanOutRetryEndpoint,
+			Version: s.c.Version, Handle: s.again, Count: s.m.deadLetters.Set})
+	})
 	for p := range s.c.Partitions {
 		g.Go(func() error { return s.work(ctx, p, subject.ChatStream(p), s.events, s.takeOver) })
 		g.Go(func() error { return s.work(ctx, p, subject.CursorStream(p), s.cursors, nil) })
@@ -269,7 +281,7 @@ func (s *Server) stateAt(ctx context.Context, h wire.Head, stream uint64, id str
 	return snap.State, err
 }
 
-// cursors tells the members of a chat how far somebody has read.
+// cursors publishes a batch of read cursors.
 func (s *Server) cursors(ctx context.Context, p int, batch []bus.Delivery) error {
 	for _, d := range batch {
 		r, err := wire.DecodeRead(d.Data())
@@ -280,22 +292,30 @@ func (s *Server) cursors(ctx context.Context, p int, batch []bus.Delivery) error
 			}
 			continue
 		}
-		// Of now: this worker may not see the log of this partition, and so not who was removed.
-		snap, err := s.c.Log.Snapshot(ctx, r.Chat)
-		if chat.Is(err, chat.NotFound) {
-			continue
-		}
-		if err != nil {
+		if err := s.cursor(ctx, r.Chat, d.Data()); err != nil {
 			return err
 		}
-		for _, m := range snap.State.Members {
-			if err := s.c.Bus.Conn().Publish(subject.User(m.UserID), d.Data()); err != nil {
-				return fmt.Errorf("fanout: publish: %w", err)
-			}
-		}
-		s.m.deliveries.Add(float64(len(snap.State.Members)))
 	}
 	return s.c.Bus.Flush(ctx)
+}
+
+// cursor tells the members of a chat how far somebody has read.
+func (s *Server) cursor(ctx context.Context, id chat.ID, body []byte) error {
+	// Of now: this worker may not see the log of this partition, and so not who was removed.
+	snap, err := s.c.Log.Snapshot(ctx, id)
+	if chat.Is(err, chat.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, m := range snap.State.Members {
+		if err := s.c.Bus.Conn().Publish(subject.User(m.UserID), body); err != nil {
+			return fmt.Errorf("fanout: publish: %w", err)
+		}
+	}
+	s.m.deliveries.Add(float64(len(snap.State.Members)))
+	return nil
 }
 
 // between reads the events after last and before next from the log.

@@ -19,7 +19,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// Config is what a Server needs. All fields but Metrics are required.
+// Config is what a Server needs. All fields but Metrics and Version are required.
 type Config struct {
 	Bus        *bus.Bus
 	Store      store.Sink
@@ -27,6 +27,8 @@ type Config struct {
 	Logger     *slog.Logger
 	Metrics    prometheus.Registerer
 	Health     *run.Health
+	// Version is told to who lists the micro service; empty is 0.0.0.
+	Version string
 }
 
 // Server is a persister for every partition, of which it is the active one or the one that waits.
@@ -34,6 +36,7 @@ type Server struct {
 	c                    Config
 	persisted, deadCount prometheus.Counter
 	lag                  *prometheus.GaugeVec
+	deadLetters          prometheus.Gauge
 }
 
 // New validates the configuration.
@@ -49,9 +52,14 @@ func New(c Config) (*Server, error) {
 		persisted: prometheus.NewCounter(prometheus.CounterOpts(opts("persisted_total", "Events, states and cursors that the store holds."))),
 		deadCount: prometheus.NewCounter(prometheus.CounterOpts(opts("dead_letters_total", "Events that can never be written."))),
 		lag:       prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("lag_messages", "Events that wait, by stream.")), []string{"stream"}),
+		deadLetters: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "chatmesh", Name: "deadletters",
+			Help: "Dead letters of the worker that wait for an operator."}),
 	}
 	if c.Metrics != nil {
-		c.Metrics.MustRegister(s.persisted, s.deadCount, s.lag)
+		c.Metrics.MustRegister(s.persisted, s.deadCount, s.lag, s.deadLetters)
+	}
+	if s.c.Version == "" {
+		s.c.Version = "0.0.0"
 	}
 	return s, nil
 }
@@ -59,6 +67,10 @@ func New(c Config) (*Server, error) {
 // Run works until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.c.Bus.LookAfter(ctx, bus.Undertaker{Worker: subject.Persister, Endpoint: subject.PersisterRetryEndpoint,
+			Version: s.c.Version, Handle: s.again, Count: s.deadLetters.Set})
+	})
 	for p := range s.c.Partitions {
 		for _, stream := range []string{subject.ChatStream(p), subject.CursorStream(p)} {
 			g.Go(func() error {
@@ -124,6 +136,22 @@ func (s *Server) putAside(ctx context.Context, partition int, d bus.Delivery, wh
 	}
 	s.deadCount.Inc()
 	return nil
+}
+
+// again writes a dead letter.
+func (s *Server) again(ctx context.Context, _ int, d bus.Delivery) error {
+	var b store.Batch
+	if err := add(&b, d); err != nil {
+		return &bus.Poison{Reason: err.Error()}
+	}
+	err := s.c.Store.Write(ctx, b)
+	if chat.Is(err, chat.BadRequest) {
+		return &bus.Poison{Reason: err.Error()}
+	}
+	if err == nil {
+		s.persisted.Inc()
+	}
+	return err
 }
 
 // errForeign says that a body does not belong to the subject on which it stands. The reasons of dead letters hold no user text.

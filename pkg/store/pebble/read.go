@@ -167,6 +167,43 @@ func (s *Store) Cursor(ctx context.Context, id chat.ID, user chat.UserID) (store
 	return m.cursor(user, id), nil
 }
 
+// Chats returns the ids of the chats that have a record and come behind after, ascending, at most limit. It reads limit rows of
+// each of two tables at most.
+func (s *Store) Chats(ctx context.Context, after chat.ID, limit int) ([]chat.ID, error) {
+	if err := s.enter(ctx); err != nil {
+		return nil, fail("chats", err)
+	}
+	defer s.leave()
+	if len(after) > chat.MaxID {
+		return nil, fail("chats", chat.Errorf(chat.BadRequest, "chat is longer than %d bytes", chat.MaxID))
+	}
+	heads, err := s.chatsIn(headTable, after, limit)
+	if err != nil {
+		return nil, fail("chats", err)
+	}
+	states, err := s.chatsIn(stateTable, after, limit) // a state may come before the first event
+	if err != nil {
+		return nil, fail("chats", err)
+	}
+	ids := append(heads, states...)
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	return ids[:min(len(ids), max(limit, 0))], nil
+}
+
+// chatsIn lists the chats of a table whose keys are chats.
+func (s *Store) chatsIn(table byte, behind chat.ID, limit int) ([]chat.ID, error) {
+	var ids []chat.ID
+	lower := append(append(newKey(table), behind...), 0) // the first key that sorts behind it
+	err := s.view(&lsm.IterOptions{LowerBound: lower, UpperBound: after(newKey(table))}, func(it *lsm.Iterator) error {
+		for ok := it.First(); ok && len(ids) < limit; ok = it.Next() {
+			ids = append(ids, chat.ID(it.Key()[1:]))
+		}
+		return it.Error()
+	})
+	return ids, err
+}
+
 // ChatsOf returns the index of a person's chats, in the order of their ids.
 func (s *Store) ChatsOf(ctx context.Context, user chat.UserID) ([]store.UserChat, error) {
 	if err := s.enter(ctx); err != nil {

@@ -161,6 +161,36 @@ func (m *model) compare(t tb, s store.Store) {
 	for _, u := range m.world.users {
 		m.compareChats(t, s, u)
 	}
+	m.compareListing(t, s, 200)
+}
+
+// compareListing walks through the chats of the store between the first and the last of the world, limit at a time: those with a
+// record are there, once and in order, and the others of the world are not.
+func (m *model) compareListing(t tb, s store.Store, limit int) {
+	t.Helper()
+	first, last := slices.Min(m.world.chats), slices.Max(m.world.chats)
+	got := map[chat.ID]bool{}
+	for after := first[:len(first)-1]; after < last; { // which sorts right before first, or close to it
+		ids, err := s.Chats(t.Context(), after, limit)
+		check(t, "Chats", err)
+		if len(ids) > limit {
+			t.Fatalf("Chats: got %d; want at most %d", len(ids), limit)
+		}
+		for _, id := range ids {
+			if id <= after {
+				t.Fatalf("Chats: got %s behind %s; want them ascending", id, after)
+			}
+			after, got[id] = id, true
+		}
+		if len(ids) < limit {
+			break
+		}
+	}
+	for _, id := range m.world.chats {
+		if _, want := m.records[id]; got[id] != want {
+			t.Fatalf("Chats: a chat is listed: %t; want %t", got[id], want)
+		}
+	}
 }
 
 func (m *model) compareFind(t tb, s store.Store, k findKey) {

@@ -18,7 +18,7 @@ import (
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	s := open(t)
 	t.Cleanup(func() { check(t, "close", s.Close()) })
-	for _, suite := range [][]test{accounts, sessions, history, pages, sink, index, models} {
+	for _, suite := range [][]test{accounts, sessions, history, pages, sink, index, listing, models} {
 		for _, c := range suite {
 			t.Run(c.name, func(t *testing.T) { c.run(t, s) })
 		}
@@ -104,6 +104,8 @@ func everyCall(ctx context.Context, s store.Store, got func(call string, err err
 	do("Record", err)
 	_, err = s.Cursor(ctx, id, user)
 	do("Cursor", err)
+	_, err = s.Chats(ctx, "", 1)
+	do("Chats", err)
 	_, err = s.ChatsOf(ctx, user)
 	do("ChatsOf", err)
 	do("Ping", s.Ping(ctx))

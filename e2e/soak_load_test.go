@@ -1,0 +1,240 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/chatmesh/chatmesh/e2e/history"
+	"github.com/chatmesh/chatmesh/e2e/raw"
+)
+
+// talk has somebody write and read on a device until load ends; a message that was begun is tried until it is answered or ctx ends.
+func (d *soakDevice) talk(load, ctx context.Context) {
+	mine := d.s.chatsOf(d.p)
+	for load.Err() == nil {
+		d.s.pause(load, 150*time.Millisecond, 500*time.Millisecond)
+		c := mine[d.s.intN(len(mine))]
+		if d.s.intN(6) == 0 {
+			d.markRead(load, c)
+			continue
+		}
+		d.send(ctx, c)
+	}
+}
+
+// send tries a message with one client id until it is acked, or refused because the sender is no member.
+func (d *soakDevice) send(ctx context.Context, c *soakChat) {
+	id, words := newClientID(), text("soak")
+	rec := d.s.h.Send(d.s.h.Now(), c.id, d.p.id, id, words)
+	for ctx.Err() == nil {
+		l, err := d.current(ctx)
+		if err != nil {
+			return
+		}
+		f, err := l.ask(ctx, raw.Object{"type": "send", "chat": c.id, "client_id": id, "text": words})
+		switch {
+		case err == nil && f.Type == "ack":
+			rec.Acked(d.s.h.Now(), f.Seq)
+			return
+		case err == nil && f.Code != "unavailable":
+			d.s.refused("send", f.Code)
+			return
+		}
+		d.s.pause(ctx, 50*time.Millisecond, 300*time.Millisecond)
+	}
+}
+
+// markRead marks a chat as read up to the cursor.
+func (d *soakDevice) markRead(ctx context.Context, c *soakChat) {
+	seq := d.cursor(c.id)
+	if seq == 0 {
+		return
+	}
+	l, err := d.current(ctx)
+	if err != nil {
+		return
+	}
+	rec := d.s.h.Mark(d.s.h.Now(), c.id, d.p.id, seq)
+	f, err := l.ask(ctx, raw.Object{"type": "read", "chat": c.id, "seq": seq})
+	switch {
+	case err != nil || f.Code == "unavailable":
+	case f.Type == "ack":
+		rec.Ended(d.s.h.Now(), history.Done, 0)
+	default:
+		d.s.refused("read", f.Code)
+		rec.Ended(d.s.h.Now(), history.Refused, 0)
+	}
+}
+
+// call makes one HTTP call; a status of 0 says that there was no answer.
+func (s *soak) call(ctx context.Context, p *person, method, path string, body, into any) (status int) {
+	ctx, cancel := context.WithTimeout(ctx, soakPatience)
+	defer cancel()
+	a, err := raw.Call(ctx, s.edgeFor(0), p.access, method, path, body)
+	if err != nil {
+		return 0
+	}
+	if a.Status >= 400 {
+		if problem, err := a.Problem(); err == nil {
+			s.refused(method+" "+path[:min(len(path), 10)], problem.Code)
+		} else {
+			s.refused(method, err.Error())
+		}
+		return a.Status
+	}
+	if into != nil && a.Into(into) != nil {
+		return 0
+	}
+	return a.Status
+}
+
+// asked tells what an answer over HTTP says of what was asked for.
+func asked(status int) history.Outcome {
+	switch {
+	case status == 0 || status >= 500:
+		return history.Unknown
+	case status >= 400:
+		return history.Refused
+	}
+	return history.Done
+}
+
+// browse has people use HTTP: they write, mark, look at pages and at their lists.
+func (s *soak) browse(load, ctx context.Context) {
+	for load.Err() == nil {
+		s.pause(load, 100*time.Millisecond, 400*time.Millisecond)
+		p := s.people[s.intN(len(s.people))]
+		mine := s.chatsOf(p)
+		c := mine[s.intN(len(mine))]
+		switch s.intN(5) {
+		case 0, 1:
+			s.post(ctx, p, c)
+		case 2:
+			s.newest(ctx, p, c)
+		case 3:
+			s.standings(ctx, p)
+		case 4:
+			s.putRead(ctx, p, c)
+		}
+	}
+}
+
+func (s *soak) post(ctx context.Context, p *person, c *soakChat) {
+	id, words := newClientID(), text("soak over HTTP")
+	rec := s.h.Send(s.h.Now(), c.id, p.id, id, words)
+	for ctx.Err() == nil {
+		var r receipt
+		switch asked(s.call(ctx, p, http.MethodPost, "/v1/chats/"+c.id+"/messages", raw.Object{"client_id": id, "text": words}, &r)) {
+		case history.Done:
+			rec.Acked(s.h.Now(), r.Seq)
+			return
+		case history.Refused:
+			return
+		}
+		s.pause(ctx, 100*time.Millisecond, 400*time.Millisecond)
+	}
+}
+
+func (s *soak) newest(ctx context.Context, p *person, c *soakChat) {
+	pg := history.Page{Begin: s.h.Now(), Chat: c.id, User: p.id, Newest: true}
+	var f raw.Frame
+	if asked(s.call(ctx, p, http.MethodGet, "/v1/chats/"+c.id+"/messages?limit=20", nil, &f)) != history.Done {
+		return
+	}
+	pg.End, pg.HasMore = s.h.Now(), f.HasMore
+	for _, e := range f.Messages {
+		pg.Events = append(pg.Events, seen(e))
+	}
+	s.h.Page(pg)
+}
+
+// standings records what somebody is told of all their chats, and tells whether there was an answer.
+func (s *soak) standings(ctx context.Context, p *person) bool {
+	begin := s.h.Now()
+	var list struct {
+		Chats []chatInfo `json:"chats"`
+	}
+	if asked(s.call(ctx, p, http.MethodGet, "/v1/chats?limit=100", nil, &list)) != history.Done {
+		return false
+	}
+	for _, c := range list.Chats {
+		s.h.Standing(history.Standing{Begin: begin, End: s.h.Now(), Chat: c.ID, User: p.id, LastSeq: c.LastSeq, ReadSeq: c.ReadSeq, Unread: c.Unread})
+	}
+	return true
+}
+
+func (s *soak) putRead(ctx context.Context, p *person, c *soakChat) {
+	seq := uint64(0)
+	for _, d := range s.devices {
+		if d.p == p {
+			seq = max(seq, d.cursor(c.id))
+		}
+	}
+	if seq == 0 {
+		return
+	}
+	seq = max(1, seq-min(seq, uint64(s.intN(5))))
+	rec := s.h.Mark(s.h.Now(), c.id, p.id, seq)
+	var now struct {
+		Seq uint64 `json:"seq"`
+	}
+	if o := asked(s.call(ctx, p, http.MethodPut, "/v1/chats/"+c.id+"/read", raw.Object{"seq": seq}, &now)); o != history.Unknown {
+		rec.Ended(s.h.Now(), o, now.Seq)
+	}
+}
+
+// shuffle has the owner of a group take people in and out, and look who is there.
+func (s *soak) shuffle(load context.Context, c *soakChat) {
+	owner := c.pool[0]
+	for load.Err() == nil {
+		s.pause(load, 400*time.Millisecond, 1200*time.Millisecond)
+		u := c.pool[staying+s.intN(len(c.pool)-staying)]
+		add := s.intN(2) == 0
+		rec := s.h.Change(s.h.Now(), c.id, u.id, add)
+		method := http.MethodDelete
+		if add {
+			method = http.MethodPut
+		}
+		if o := asked(s.call(context.Background(), owner, method, "/v1/chats/"+c.id+"/members/"+u.id, nil, nil)); o != history.Unknown {
+			rec.Ended(s.h.Now(), o)
+		}
+		s.roster(context.Background(), c)
+	}
+}
+
+// roster records who is in a chat, and tells whether there was an answer.
+func (s *soak) roster(ctx context.Context, c *soakChat) bool {
+	r := history.Roster{Begin: s.h.Now(), Chat: c.id}
+	var info chatInfo
+	if asked(s.call(ctx, c.pool[0], http.MethodGet, "/v1/chats/"+c.id, nil, &info)) != history.Done {
+		return false
+	}
+	r.End = s.h.Now()
+	for _, m := range info.Members {
+		r.Members = append(r.Members, m.UserID)
+	}
+	s.h.Roster(r)
+	return true
+}
+
+// readBack reads the whole history of a chat.
+func (s *soak) readBack(ctx context.Context, c *soakChat) error {
+	var all []history.Event
+	for after := uint64(0); ; {
+		var f raw.Frame
+		path := fmt.Sprintf("/v1/chats/%s/messages?after=%d&limit=200", c.id, after)
+		if status := s.call(ctx, c.pool[0], http.MethodGet, path, nil, &f); asked(status) != history.Done {
+			return fmt.Errorf("GET %s: %d", path, status)
+		}
+		for _, e := range f.Messages {
+			all = append(all, seen(e))
+			after = e.Seq
+		}
+		if !f.HasMore || len(f.Messages) == 0 {
+			s.h.Final(c.id, all)
+			return nil
+		}
+	}
+}
