@@ -10,7 +10,8 @@ import (
 	"github.com/chatmesh/chatmesh/e2e/raw"
 )
 
-// talk has somebody write and read on a device until load ends; a message that was begun is tried until it is answered or ctx ends.
+// talk has somebody write and read on a device until load ends; a message that was begun is tried until it is answered or ctx, which
+// is longer, ends.
 func (d *soakDevice) talk(load, ctx context.Context) {
 	mine := d.s.chatsOf(d.p)
 	for load.Err() == nil {
@@ -31,7 +32,7 @@ func (d *soakDevice) send(ctx context.Context, c *soakChat) {
 	for ctx.Err() == nil {
 		l, err := d.current(ctx)
 		if err != nil {
-			return
+			break
 		}
 		f, err := l.ask(ctx, raw.Object{"type": "send", "chat": c.id, "client_id": id, "text": words})
 		switch {
@@ -44,6 +45,7 @@ func (d *soakDevice) send(ctx context.Context, c *soakChat) {
 		}
 		d.s.pause(ctx, 50*time.Millisecond, 300*time.Millisecond)
 	}
+	d.s.unanswered.Add(1)
 }
 
 // markRead marks a chat as read up to the cursor.
@@ -135,6 +137,7 @@ func (s *soak) post(ctx context.Context, p *person, c *soakChat) {
 		}
 		s.pause(ctx, 100*time.Millisecond, 400*time.Millisecond)
 	}
+	s.unanswered.Add(1)
 }
 
 func (s *soak) newest(ctx context.Context, p *person, c *soakChat) {

@@ -38,7 +38,8 @@ type soak struct {
 
 	background sync.WaitGroup // readers of connections
 	ended      atomic.Bool
-	draining   atomic.Int64
+	// draining counts how often a device was told that its edge goes away, unanswered the messages that nobody answered in the end.
+	draining, unanswered atomic.Int64
 
 	mu    sync.Mutex // guards the following fields
 	edges []string

@@ -1,7 +1,11 @@
 package history
 
 import (
+	"cmp"
+	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +34,7 @@ func (c *checker) checkRegisters() {
 			defer mu.Unlock()
 			switch res {
 			case porcupine.Illegal:
-				c.r.add(NotLinear, Time(ops[0].Call), "%s: no order of %d operations fits their answers", what, len(ops))
+				c.r.add(NotLinear, 0, "%s: no order of these fits their answers:%s", what, listed(ops))
 			case porcupine.Unknown:
 				c.r.Undecided++
 			}
@@ -53,10 +57,11 @@ type (
 	look struct{}
 )
 
-// answer is what a look saw. own says that the value is one that own messages gave the cursor, which is not written by a mark.
+// answer is what a look saw. own says that the value may be one that own messages gave the cursor, which no mark wrote; most that
+// the cursor may stand further, behind what was looked at.
 type answer struct {
-	value uint64
-	own   bool
+	value     uint64
+	own, most bool
 }
 
 // membership is 1 while somebody is a member.
@@ -78,7 +83,7 @@ var cursor = porcupine.Model{
 		if w, ok := input.(put); ok {
 			now = max(now, w.value)
 		}
-		if a, ok := output.(answer); ok && (a.value < now || a.value > now && !a.own) {
+		if a, ok := output.(answer); ok && (a.value < now && !a.most || a.value > now && !a.own) {
 			return false, state
 		}
 		return true, now
@@ -139,14 +144,28 @@ func (p *past) cursorOps() map[string][]porcupine.Operation {
 			case m.outcome == Unknown:
 				op.Return = math.MaxInt64
 			case m.now != 0:
-				op.Output = answer{m.now, p.mayBeOwn(user, m.now)}
+				op.Output = answer{value: m.now, own: p.mayBeOwn(user, m.now)}
 			}
 			out[user] = append(out[user], op)
 		}
 		for _, s := range p.standings[user] {
-			saw := answer{s.ReadSeq, p.mayBeOwn(user, s.ReadSeq)}
+			saw := answer{value: s.ReadSeq, own: p.mayBeOwn(user, s.ReadSeq), most: s.ReadSeq == s.LastSeq}
 			out[user] = append(out[user], porcupine.Operation{Input: look{}, Output: saw, Call: int64(s.Begin), Return: int64(s.End)})
 		}
 	}
 	return out
+}
+
+// listed writes operations down, by the time at which they began.
+func listed(ops []porcupine.Operation) string {
+	slices.SortFunc(ops, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	var b strings.Builder
+	for _, op := range ops {
+		end := Time(op.Return).String()
+		if op.Return == math.MaxInt64 {
+			end = "no answer"
+		}
+		fmt.Fprintf(&b, "\n\t%v to %s: %T%+v %+v", Time(op.Call), end, op.Input, op.Input, op.Output)
+	}
+	return b.String()
 }

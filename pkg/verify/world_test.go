@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -209,11 +210,19 @@ func (w *world) do(cmd chat.Command) {
 	}
 }
 
+// say sends messages at the same time, which costs less than one after the other.
 func (w *world) say(user chat.UserID, from, to int) {
 	w.t.Helper()
+	var wg sync.WaitGroup
 	for n := from; n < to; n++ {
-		w.do(chat.Send{Sender: user, ClientID: chat.ClientID(fmt.Sprint("m", n)), Text: "secret"})
+		wg.Go(func() {
+			cmd := chat.Send{Sender: user, ClientID: chat.ClientID(fmt.Sprint("m", n)), Text: "secret"}
+			if _, err := w.log.Append(w.t.Context(), id, cmd); err != nil {
+				w.t.Error(err)
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // add puts what stands in the log into a batch. What cannot be read is put aside.
