@@ -45,7 +45,17 @@ web-dist: ## build the page into web/dist
 browser: ## two people chat in a real browser
 	scripts/browser
 
+soak: ## 300 rounds of faults under load, judged by the independent checker
+	cd e2e && go test -race -timeout 90m -run TestSoak -rounds 300 -v .
+
+powerloss: ## cut the power of a file system under load (needs root, ext4 and loop devices)
+	cd e2e && go test -race -tags powerloss -timeout 10m -run PowerCut -v .
+
+bench: ## what group commit is worth, and the store's figures
+	go test -run '^$$' -bench Append ./pkg/chatlog
+	go test -run '^$$' -bench . ./pkg/store/...
+
 measure: ## delivery latency and memory of idle connections, printed
 	cd e2e && go test -tags measure -timeout 10m -run TestMeasure -v .
 
-.PHONY: help run test deps build lint unit e2e fuzz web web-dist browser measure
+.PHONY: help run test deps build lint unit e2e fuzz web web-dist browser soak powerloss bench measure

@@ -90,7 +90,12 @@ func TestARestartOnTheSameDataFindsEverything(t *testing.T) {
 // interrupt puts a chat under load, ends the program with end, starts it again and checks that nothing acked is lost, that
 // what was not acked can be sent again, and that nothing stands twice.
 func interrupt(t *testing.T, end func(srv *program.Program, sockets []*raw.Socket)) {
-	cfg := program.Config{Data: t.TempDir()}
+	interruptOn(t, t.TempDir(), end)
+}
+
+// interruptOn is interrupt with the data in a given folder.
+func interruptOn(t *testing.T, data string, end func(srv *program.Program, sockets []*raw.Socket)) {
+	cfg := program.Config{Data: data}
 	srv := program.Start(t, cfg)
 	alice, bob := newPerson(t, srv, "alice"), newPerson(t, srv, "bob")
 	chat := alice.group("under load", bob)

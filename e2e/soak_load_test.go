@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/chatmesh/chatmesh/e2e/history"
@@ -29,12 +30,16 @@ func (d *soakDevice) talk(load, ctx context.Context) {
 func (d *soakDevice) send(ctx context.Context, c *soakChat) {
 	id, words := newClientID(), text("soak")
 	rec := d.s.h.Send(d.s.h.Now(), c.id, d.p.id, id, words)
+	tries := d.s.try("a send of " + d.p.id + " to " + c.id)
+	defer tries.end()
 	for ctx.Err() == nil {
 		l, err := d.current(ctx)
 		if err != nil {
 			break
 		}
+		tries.add("connected")
 		f, err := l.ask(ctx, raw.Object{"type": "send", "chat": c.id, "client_id": id, "text": words})
+		tries.add("%s %s %s %v", f.Type, f.Code, f.Message, err)
 		switch {
 		case err == nil && f.Type == "ack":
 			rec.Acked(d.s.h.Now(), f.Seq)
@@ -67,6 +72,26 @@ func (d *soakDevice) markRead(ctx context.Context, c *soakChat) {
 	default:
 		d.s.refused("read", f.Code)
 		rec.Ended(d.s.h.Now(), history.Refused, 0)
+	}
+}
+
+// tries are the attempts to do one thing, told when it took long.
+type tries struct {
+	s     *soak
+	what  string
+	begin history.Time
+	log   []string
+}
+
+func (s *soak) try(what string) *tries { return &tries{s: s, what: what, begin: s.h.Now()} }
+
+func (t *tries) add(format string, args ...any) {
+	t.log = append(t.log, fmt.Sprintf("%v: "+format, append([]any{t.s.h.Now().Round(time.Millisecond)}, args...)...))
+}
+
+func (t *tries) end() {
+	if now := t.s.h.Now(); now-t.begin > stallAtMost/2 {
+		t.s.t.Logf("%s took from %v to %v:\n\t%s", t.what, t.begin.Round(time.Millisecond), now.Round(time.Millisecond), strings.Join(t.log, "\n\t"))
 	}
 }
 
@@ -126,9 +151,13 @@ func (s *soak) browse(load, ctx context.Context) {
 func (s *soak) post(ctx context.Context, p *person, c *soakChat) {
 	id, words := newClientID(), text("soak over HTTP")
 	rec := s.h.Send(s.h.Now(), c.id, p.id, id, words)
+	tries := s.try("a post of " + p.id + " to " + c.id)
+	defer tries.end()
 	for ctx.Err() == nil {
 		var r receipt
-		switch asked(s.call(ctx, p, http.MethodPost, "/v1/chats/"+c.id+"/messages", raw.Object{"client_id": id, "text": words}, &r)) {
+		status := s.call(ctx, p, http.MethodPost, "/v1/chats/"+c.id+"/messages", raw.Object{"client_id": id, "text": words}, &r)
+		tries.add("status %d", status)
+		switch asked(status) {
 		case history.Done:
 			rec.Acked(s.h.Now(), r.Seq)
 			return

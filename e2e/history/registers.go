@@ -150,6 +150,9 @@ func (p *past) cursorOps() map[string][]porcupine.Operation {
 		}
 		for _, s := range p.standings[user] {
 			saw := answer{value: s.ReadSeq, own: p.mayBeOwn(user, s.ReadSeq), most: s.ReadSeq == s.LastSeq}
+			if own := p.own[user]; saw.most && len(own) > 0 && own[len(own)-1] > s.ReadSeq {
+				saw.own = true // of a later one
+			}
 			out[user] = append(out[user], porcupine.Operation{Input: look{}, Output: saw, Call: int64(s.Begin), Return: int64(s.End)})
 		}
 	}

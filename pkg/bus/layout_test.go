@@ -213,20 +213,3 @@ func TestStreamsOfChatsRefuseRatherThanDrop(t *testing.T) {
 		}
 	}
 }
-
-func TestSeveralProcessesMayEnsureTheSameLayoutAtTheSameTime(t *testing.T) {
-	m, b := broker(t)
-	errs := make(chan error)
-	for range 3 {
-		c := m.Bus(t)
-		go func() { errs <- c.Ensure(t.Context(), meshtest.Layout(2)) }()
-	}
-	for range 3 {
-		if err := <-errs; err != nil {
-			t.Error(err)
-		}
-	}
-	if err := b.Expect(t.Context(), meshtest.Layout(2)); err != nil {
-		t.Error(err)
-	}
-}

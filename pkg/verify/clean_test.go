@@ -164,7 +164,9 @@ func TestWithoutABrokerThereIsAnErrorAndNoProblem(t *testing.T) {
 	b := m.Bus(t)
 	meshtest.Ensure(t, b, meshtest.Layout(1))
 	m.Stop()
-	r, err := verify.Chat(t.Context(), verify.NewStream(b, 1), &faultyStore{}, id)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	r, err := verify.Chat(ctx, verify.NewStream(b, 1), &faultyStore{}, id)
 	if !errors.Is(err, bus.ErrDown) || r.Wrong > 0 {
 		t.Errorf("got %v, %+v; want that it is away", err, r.Problems)
 	}

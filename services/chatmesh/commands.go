@@ -18,24 +18,27 @@ import (
 type commands struct {
 	config.Settings `embed:""`
 
-	All       all       `cmd:"" default:"1" help:"Run every service in one process: embedded NATS and store, web client (the default)."`
-	Edge      service   `cmd:"" help:"Run an edge: WebSockets to user subjects."`
-	API       service   `cmd:"" name:"api" help:"Run the api: HTTP and micro endpoints."`
-	Fanout    service   `cmd:"" help:"Run a fan-out worker: chat logs to user subjects."`
-	Persister service   `cmd:"" help:"Run a persister: chat logs to the store."`
-	Presence  service   `cmd:"" help:"Run presence: heartbeats to transitions."`
-	Config    configCmd `cmd:"" help:"Show settings."`
-	Version   version   `cmd:"" help:"Show the version."`
+	All         all         `cmd:"" default:"1" help:"Run every service in one process: embedded NATS and store, web client (the default)."`
+	Edge        service     `cmd:"" help:"Run an edge: WebSockets to user subjects."`
+	API         service     `cmd:"" name:"api" help:"Run the api: HTTP and micro endpoints."`
+	Fanout      service     `cmd:"" help:"Run a fan-out worker: chat logs to user subjects."`
+	Persister   service     `cmd:"" help:"Run a persister: chat logs to the store."`
+	Presence    service     `cmd:"" help:"Run presence: heartbeats to transitions."`
+	Config      configCmd   `cmd:"" help:"Show settings."`
+	Verify      verifyCmd   `cmd:"" help:"Verify that log and store agree, and that nothing is missing, double, out of order or altered."`
+	DeadLetters deadLetters `cmd:"" name:"deadletters" help:"Show and retry what no worker could handle."`
+	Version     version     `cmd:"" help:"Show the version."`
 }
 
-// options of the parser: the context in which commands run, and which service a command is.
-func options(ctx context.Context) []kong.Option {
+// options of the parser: the context in which commands run, and where they write.
+func options(ctx context.Context, out, errs io.Writer) []kong.Option {
 	return []kong.Option{
 		kong.Name("chatmesh"),
 		kong.Description("A chat backend on NATS: the broker routes, orders and keeps messages."),
 		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.BindTo(os.Stdout, (*io.Writer)(nil)),
+		kong.BindTo(out, (*io.Writer)(nil)),
+		kong.Bind(errorOutput{errs}),
 	}
 }
 

@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -14,15 +15,16 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := chatmesh(ctx, os.Args[1:]); err != nil {
+	if err := chatmesh(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "chatmesh: "+err.Error())
 		os.Exit(1)
 	}
 }
 
-func chatmesh(ctx context.Context, args []string) error {
+// chatmesh runs a command, which writes its result to out and what else is to be told to errs.
+func chatmesh(ctx context.Context, args []string, out, errs io.Writer) error {
 	cli := commands{}
-	cmd, err := config.Parse(args, &cli, options(ctx)...)
+	cmd, err := config.Parse(args, &cli, options(ctx, out, errs)...)
 	if err != nil {
 		return err
 	}

@@ -53,8 +53,10 @@ type Mesh struct {
 	services []Service
 	version  string
 	log      *slog.Logger
-	health   *run.Health
-	metrics  *prometheus.Registry
+	// asIs says that nothing may be made or changed, and that nobody is served: see Inspect.
+	asIs    bool
+	health  *run.Health
+	metrics *prometheus.Registry
 
 	broker *server.Server
 	store  *pebble.Store
@@ -74,9 +76,17 @@ type part struct {
 }
 
 // New opens, binds and connects what the services need, or says in one line why it can't.
-func New(c *config.Settings, version string, log *slog.Logger, services ...Service) (_ *Mesh, err error) {
-	m := &Mesh{c: c, services: services, version: version, log: log.With("node", c.Node), health: &run.Health{},
-		metrics: prometheus.NewRegistry()}
+func New(c *config.Settings, version string, log *slog.Logger, services ...Service) (*Mesh, error) {
+	if slices.Contains(services, API) && !slices.Contains(services, Persister) {
+		services = append(slices.Clone(services), Persister)
+	}
+	return open(&Mesh{c: c, services: services, version: version, log: log})
+}
+
+// open is New and Inspect.
+func open(m *Mesh) (_ *Mesh, err error) {
+	c := m.c
+	m.log, m.health, m.metrics = m.log.With("node", c.Node), &run.Health{}, prometheus.NewRegistry()
 	m.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	defer func() {
 		if err != nil {
@@ -90,13 +100,10 @@ func New(c *config.Settings, version string, log *slog.Logger, services ...Servi
 		return nil, errors.New("the embedded store under --data is opened by one process, the api's, which persists as well; " +
 			"a persister alone needs an external store")
 	}
-	if m.has(API) && !m.has(Persister) {
-		m.services = append(slices.Clone(m.services), Persister)
-	}
 	if err := m.openData(); err != nil {
 		return nil, err
 	}
-	if m.has(Edge) || m.has(API) {
+	if (m.has(Edge) || m.has(API)) && !m.asIs {
 		if m.listen, err = listen("--listen", c.Listen); err != nil {
 			return nil, err
 		}
@@ -226,20 +233,19 @@ func (m *Mesh) layout(ctx context.Context) error {
 		PresenceTTL: presenceBackstop, TokenTTL: m.c.AccessTokenTTL}
 	for n := 0; ; n++ {
 		var err error
-		if m.has(API) {
-			err = m.buses[0].Ensure(ctx, l)
+		if makes := m.has(API) && !m.asIs; makes {
+			if err = m.buses[0].Ensure(ctx, l); err == nil {
+				err = m.bindStore(ctx)
+			}
 		} else {
 			err = m.buses[0].Expect(ctx, l)
-		}
-		if err == nil && m.has(API) {
-			err = m.bindStore(ctx)
 		}
 		switch {
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, bus.ErrLayout), errors.Is(err, errOtherStore):
+		case errors.Is(err, bus.ErrLayout), errors.Is(err, errOtherStore), m.asIs && n > 5:
 			return err
 		}
 		if n == 10 {
@@ -274,7 +280,7 @@ func (m *Mesh) bindStore(ctx context.Context) error {
 	id, err := os.ReadFile(file)
 	if errors.Is(err, os.ErrNotExist) {
 		id = []byte(rand.Text())
-		err = os.WriteFile(file, id, 0o600)
+		err = writeDurable(file, id) // before anything is bound to it
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w; see --data", errOtherStore, cause(err))
@@ -288,6 +294,30 @@ func (m *Mesh) bindStore(ctx context.Context) error {
 		return fmt.Errorf("%w; --data and --nats-url do not go together", errOtherStore)
 	}
 	return err
+}
+
+// writeDurable writes a small file so that it is there whole after a power cut, or not at all.
+func writeDurable(file string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // gone already where all went well
+	if _, err = f.Write(data); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), file); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	return dir.Sync()
 }
 
 // presenceBackstop is the age at which a person's key expires if neither its edge nor the presence service removed it.
