@@ -16,7 +16,7 @@ import (
 func (d *soakDevice) talk(load, ctx context.Context) {
 	mine := d.s.chatsOf(d.p)
 	for load.Err() == nil {
-		d.s.pause(load, 150*time.Millisecond, 500*time.Millisecond)
+		d.s.pause(load, 200*time.Millisecond, 700*time.Millisecond)
 		c := mine[d.s.intN(len(mine))]
 		if d.s.intN(6) == 0 {
 			d.markRead(load, c)
@@ -83,13 +83,22 @@ type tries struct {
 	log   []string
 }
 
-func (s *soak) try(what string) *tries { return &tries{s: s, what: what, begin: s.h.Now()} }
+func (s *soak) try(what string) *tries {
+	t := &tries{s: s, what: what, begin: s.h.Now()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trying[t] = true
+	return t
+}
 
 func (t *tries) add(format string, args ...any) {
 	t.log = append(t.log, fmt.Sprintf("%v: "+format, append([]any{t.s.h.Now().Round(time.Millisecond)}, args...)...))
 }
 
 func (t *tries) end() {
+	t.s.mu.Lock()
+	delete(t.s.trying, t)
+	t.s.mu.Unlock()
 	if now := t.s.h.Now(); now-t.begin > stallAtMost/2 {
 		t.s.t.Logf("%s took from %v to %v:\n\t%s", t.what, t.begin.Round(time.Millisecond), now.Round(time.Millisecond), strings.Join(t.log, "\n\t"))
 	}

@@ -44,6 +44,8 @@ type soak struct {
 	mu    sync.Mutex // guards the following fields
 	edges []string
 	rand  *rand.Rand
+	// trying are the sends that have no answer yet.
+	trying map[*tries]bool
 	// odd are refusals that nobody expects, by request and code.
 	odd map[string]int
 }
@@ -57,6 +59,18 @@ type soakChat struct {
 
 // over tells whether the run has ended: connections that are closed now were open until its end.
 func (s *soak) over() bool { return s.ended.Load() }
+
+// healed tells whether every send that was begun before a moment has its answer.
+func (s *soak) healed(before history.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for t := range s.trying {
+		if t.begin < before {
+			return false
+		}
+	}
+	return true
+}
 
 // setEdges says where clients connect; the first answers HTTP as well.
 func (s *soak) setEdges(edges ...string) {
@@ -124,7 +138,7 @@ func seen(f raw.Frame) history.Event {
 // newSoak registers the people and makes their chats, on a program that is whole.
 func newSoak(t *testing.T, srv *program.Program, seed uint64) *soak {
 	t.Helper()
-	s := &soak{t: t, h: history.New(), rand: rand.New(rand.NewPCG(seed, 1)), odd: map[string]int{}}
+	s := &soak{t: t, h: history.New(), rand: rand.New(rand.NewPCG(seed, 1)), odd: map[string]int{}, trying: map[*tries]bool{}}
 	s.people = newPeople(t, srv, "soak", soakPeople)
 	for i := range soakDirect {
 		one, two := s.people[i], s.people[(i+5)%soakPeople]

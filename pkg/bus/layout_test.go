@@ -3,6 +3,7 @@ package bus_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -204,12 +205,9 @@ func TestStreamsOfChatsRefuseRatherThanDrop(t *testing.T) {
 	publish(t, b, subject.Log(0, "c1"), "x")
 	publish(t, b, subject.State(0, "c1"), "s")
 	for name, want := range map[string]uint64{subject.FanOut: 1, subject.Persister: 2} {
-		k, err := b.JetStream().Consumer(t.Context(), subject.ChatStream(0), name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := k.CachedInfo().NumPending; got != want {
-			t.Errorf("%s: got %d waiting; want %d", name, got, want)
-		}
+		meshtest.Eventually(t, patience, fmt.Sprintf("%d wait for %s", want, name), func() bool {
+			k, err := b.JetStream().Consumer(t.Context(), subject.ChatStream(0), name)
+			return err == nil && k.CachedInfo().NumPending == want
+		})
 	}
 }

@@ -143,19 +143,19 @@ func (l *Log) Append(ctx context.Context, id chat.ID, cmd chat.Command) (Receipt
 		switch {
 		case out.err == nil && out.duplicateAt > 0:
 			return l.duplicate(ctx, it, out.duplicateAt)
-		case out.err == nil:
+		case out.err == nil && out.receipt.Seq > 0:
 			return out.receipt, nil
-		case isRefusal(out.err):
-			// Believed only where it was decided on the newest state.
+		case out.err == nil, isRefusal(out.err):
+			// A refusal, or that nothing is to be done, is believed only where it was decided on the newest state.
 			if fresh && out.base.Seq == snap.Head.Seq {
-				return Receipt{}, out.err
+				return out.receipt, out.err
 			}
 			moved, err := l.follow(ctx, id, out.base, func(*bus.Msg) {})
 			if err != nil {
 				return Receipt{}, l.unavailable(err)
 			}
 			if !moved {
-				return Receipt{}, out.err
+				return out.receipt, out.err
 			}
 		case errors.Is(out.err, errStopped):
 			return Receipt{}, Unavailable("this node is stopping, or the log did not answer in time")

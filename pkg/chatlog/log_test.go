@@ -434,3 +434,18 @@ func TestAPageKnowsWhatOthersHaveWritten(t *testing.T) {
 		}
 	}
 }
+
+func TestThatNothingIsToBeDoneIsBelievedOnTheNewestStateOnly(t *testing.T) {
+	b := newBroker(t, 1)
+	here, there := newLog(t, b, 1), newLog(t, b, 1)
+	create(t, here, "c1", "ann", "ben")
+	if _, err := there.Append(t.Context(), "c1", send("ben", "m1")); err != nil { // there knows ben as a member
+		t.Fatal(err)
+	}
+	if _, err := here.Append(t.Context(), "c1", chat.RemoveMember{By: "ann", User: "ben"}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := there.Append(t.Context(), "c1", chat.PutMember{By: "ann", User: "ben"}); err != nil || r.Seq != 4 {
+		t.Fatalf("got %+v, %v; want ben added at 4", r, err)
+	}
+}

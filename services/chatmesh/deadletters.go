@@ -71,7 +71,7 @@ func (deadList) Run(ctx context.Context, cli *commands, out io.Writer, notes err
 	if err := errors.Join(err, w.Flush(), r.close()); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d dead letters\n", n)
+	fmt.Fprintf(out, "dead letters %d\n", n)
 	return nil
 }
 
@@ -120,9 +120,9 @@ func (q deadRetry) Run(ctx context.Context, cli *commands, out io.Writer, notes 
 	if err := errors.Join(err, r.close()); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d done, %d stay\n", done, stay)
+	fmt.Fprintf(out, "done %d, stay %d\n", done, stay)
 	if stay > 0 {
-		return fmt.Errorf("deadletters: %d stay", stay)
+		return errors.New("deadletters: not all could be handled")
 	}
 	return nil
 }

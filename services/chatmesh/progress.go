@@ -43,11 +43,7 @@ func newProgress(out io.Writer, total int, what string) *progress {
 func (p *progress) begin() {
 	p.began = p.now()
 	p.told = p.began
-	if p.bar {
-		p.draw()
-		return
-	}
-	fmt.Fprintf(p.out, "%d %s\n", p.total, p.what)
+	p.draw()
 }
 
 func isTerminal(w io.Writer) bool {

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
-	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
@@ -60,9 +58,9 @@ func (v verifyCmd) Run(ctx context.Context, cli *commands, out io.Writer, notes 
 	if err := errors.Join(err, r.close()); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%d chats, %d events, %d messages, %d problems\n", s.chats, s.events, s.messages, s.problems)
+	fmt.Fprintf(out, "chats %d, events %d, messages %d, problems %d\n", s.chats, s.events, s.messages, s.problems)
 	if s.problems > 0 {
-		return fmt.Errorf("verify: %d problems", s.problems)
+		return errors.New("verify: not all is right")
 	}
 	return nil
 }
@@ -145,34 +143,5 @@ func tell(out io.Writer, id chat.ID, r verify.Report, err error) {
 	}
 	if err != nil {
 		fmt.Fprintf(out, "%s 0 unverified %s\n", id, err)
-	}
-}
-
-// errNobody says that the service which a command asks for does not run.
-var errNobody = errors.New("nobody answers it")
-
-// askAgain is how often what is unavailable is asked for again.
-const askAgain = 3
-
-// ask calls an endpoint for an operator: what is unavailable for a moment is asked for again.
-func ask(ctx context.Context, b *bus.Bus, timeout time.Duration, endpoint string, in, out any) error {
-	for n := 0; ; n++ {
-		call, cancel := context.WithTimeout(ctx, timeout)
-		err := b.Call(call, endpoint, in, out)
-		cancel()
-		var refused *chat.Error
-		switch {
-		case err == nil || ctx.Err() != nil:
-			return err
-		case errors.As(err, &refused) && refused.Code != chat.Unavailable:
-			return errors.New(refused.Message)
-		case n == askAgain && errors.Is(err, nats.ErrNoResponders):
-			return fmt.Errorf("%s: %w; an older version may be running", endpoint, errNobody)
-		case n == askAgain:
-			return err
-		}
-		if err := bus.Sleep(ctx, time.Second); err != nil {
-			return err
-		}
 	}
 }
