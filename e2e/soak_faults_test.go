@@ -28,8 +28,8 @@ type soakMesh interface {
 	faults() []soakFault
 	// edges are where clients connect at the moment; the first answers HTTP as well.
 	edges() []string
-	// finish ends everything and lists what is wrong with it.
-	finish() []string
+	// finish ends everything and lists what is wrong with it, and errors that were logged.
+	finish() (problems, errors []string)
 }
 
 // soakProcess is a process of chatmesh that is ended and started again.
@@ -37,8 +37,8 @@ type soakProcess struct {
 	cfg   program.Config
 	guard func(*program.Program)
 	p     *program.Program
-	// problems are those of the processes before this one.
-	problems []string
+	// problems are those of the processes before this one, errors what they logged as one.
+	problems, errors []string
 }
 
 func (s *soakProcess) start() error {
@@ -56,17 +56,28 @@ func (s *soakProcess) start() error {
 // kill ends the process with SIGKILL and starts it again.
 func (s *soakProcess) kill() error {
 	s.p.Kill()
-	s.problems = append(s.problems, s.p.Finish()...)
-	return s.start()
+	return s.terminate()
 }
 
-// terminate ends the process with SIGTERM and starts it again.
+// terminate ends the process with SIGTERM, if it runs, and starts it again.
 func (s *soakProcess) terminate() error {
-	s.problems = append(s.problems, s.p.Finish()...)
+	s.finish()
 	return s.start()
 }
 
-func (s *soakProcess) finish() []string { return append(s.problems, s.p.Finish()...) }
+// finish ends the process, and lists what was wrong with it and those before it.
+func (s *soakProcess) finish() []string {
+	s.problems = append(s.problems, s.p.Finish()...)
+	for line := range strings.Lines(s.p.Log()) {
+		if strings.Contains(line, "level=ERROR") && len(s.errors) < errorsKept {
+			s.errors = append(s.errors, strings.TrimSpace(line))
+		}
+	}
+	return s.problems
+}
+
+// errorsKept is how many errors of a process are told when a soak fails.
+const errorsKept = 50
 
 // freeze stops a process for a while.
 func freeze(pid int, d time.Duration) error {
@@ -108,8 +119,9 @@ func (m *together) faults() []soakFault {
 	}
 }
 
-func (m *together) edges() []string  { return []string{m.main.p.Client} }
-func (m *together) finish() []string { return m.main.finish() }
+func (m *together) edges() []string { return []string{m.main.p.Client} }
+
+func (m *together) finish() (problems, errors []string) { return m.main.finish(), m.main.errors }
 
 // apart is a broker, all services in one process, and a second edge.
 type apart struct {
@@ -150,10 +162,10 @@ func (m *apart) faults() []soakFault {
 
 func (m *apart) edges() []string { return []string{m.main.p.Client, m.edge.p.Client} }
 
-func (m *apart) finish() []string {
-	problems := append(m.edge.finish(), m.main.finish()...)
+func (m *apart) finish() (problems, errors []string) {
+	problems = append(m.edge.finish(), m.main.finish()...)
 	m.broker.kill()
-	return problems
+	return problems, append(m.edge.errors, m.main.errors...)
 }
 
 // soakBroker is a broker as a process of its own, on one port for its whole life.

@@ -266,8 +266,15 @@ func (s *soak) readBack(ctx context.Context, c *soakChat) error {
 	for after := uint64(0); ; {
 		var f raw.Frame
 		path := fmt.Sprintf("/v1/chats/%s/messages?after=%d&limit=200", c.id, after)
-		if status := s.call(ctx, c.pool[0], http.MethodGet, path, nil, &f); asked(status) != history.Done {
-			return fmt.Errorf("GET %s: %d", path, status)
+		a, err := raw.Call(ctx, s.edgeFor(0), c.pool[0].access, http.MethodGet, path, nil)
+		if err == nil && a.Status != http.StatusOK {
+			err = fmt.Errorf("GET %s: %d %.300s", path, a.Status, a.Body)
+		}
+		if err == nil {
+			err = a.Into(&f)
+		}
+		if err != nil {
+			return err
 		}
 		for _, e := range f.Messages {
 			all = append(all, seen(e))

@@ -81,8 +81,12 @@ func (s *soak) run(m soakMesh, r *rand.Rand, rounds int) {
 		loads.Wait()
 		devices.Wait()
 		s.background.Wait()
-		for _, problem := range m.finish() {
+		problems, errors := m.finish()
+		for _, problem := range problems {
 			t.Error(problem)
+		}
+		if t.Failed() && len(errors) > 0 {
+			t.Logf("errors that were logged:\n%s", strings.Join(errors, "\n"))
 		}
 	}()
 	for _, d := range s.devices {
@@ -160,7 +164,12 @@ func (s *soak) settle(ctx context.Context) {
 		if c.group && !s.roster(ctx, c) {
 			t.Errorf("in the end: nobody can look into chat %s", c.id)
 		}
-		if err := s.readBack(ctx, c); err != nil {
+		err := s.readBack(ctx, c)
+		for deadline := time.Now().Add(stallAtMost); err != nil && time.Now().Before(deadline); err = s.readBack(ctx, c) {
+			t.Errorf("in the end: %v", err)
+			s.pause(ctx, time.Second, 2*time.Second)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -214,5 +223,3 @@ func (s *soak) judge(r *history.Report, rounds int, done map[string]int, took ti
 		t.Errorf("refusals that nobody expects: %v", s.odd)
 	}
 }
-
-var _ = []soakMesh{(*together)(nil), (*apart)(nil)}

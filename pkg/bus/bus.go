@@ -50,7 +50,7 @@ type Bus struct {
 	log *slog.Logger
 }
 
-// requestTimeout bounds one request to the broker whose caller gave no deadline of its own.
+// requestTimeout bounds one request to the broker.
 const requestTimeout = 5 * time.Second
 
 // Connect returns a bus that connects in the background: until the broker answers, calls fail with ErrDown.
@@ -140,11 +140,10 @@ func (b *Bus) Flush(ctx context.Context) error {
 	return nil
 }
 
+// within bounds one request to the broker, also where its caller has more time: the answer to what was under way when a connection
+// broke never comes, and who waits for it until the end cannot try again.
 func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, d)
+	return context.WithTimeout(ctx, d) // the earlier of the two
 }
 
 // Backoff is the wait before attempt n (from 0) at something that is away: 50 ms doubled up to 5 s, jittered.

@@ -28,6 +28,7 @@ type Dead struct {
 	Origin string
 	Stream uint64
 	Reason string
+	// Header is what it was published with.
 	Header nats.Header
 	// Body may hold text of a person.
 	Body []byte
@@ -35,7 +36,12 @@ type Dead struct {
 
 // dead reads a message of the stream of dead letters.
 func dead(m *Msg) (Dead, error) {
-	d := Dead{Seq: m.Sequence, Time: m.Time, Reason: m.Header.Get(subject.HeaderReason), Header: m.Header, Body: m.Data}
+	d := Dead{Seq: m.Sequence, Time: m.Time, Reason: m.Header.Get(subject.HeaderReason), Header: nats.Header{}, Body: m.Data}
+	for k, v := range m.Header {
+		if !strings.HasPrefix(k, "Nats-") || k == jetstream.MsgIDHeader { // the others are added by the broker when it is read
+			d.Header[k] = v
+		}
+	}
 	var ok bool
 	if d.Worker, d.Partition, ok = subject.WorkerOf(m.Subject); !ok {
 		return d, fmt.Errorf("bus: dead letter %d is of no worker", m.Sequence)
@@ -129,6 +135,7 @@ const countEvery = 10 * time.Second
 
 // LookAfter answers the requests to retry dead letters, and counts them, until ctx ends.
 func (b *Bus) LookAfter(ctx context.Context, u Undertaker) error {
+	ctx, cancel := context.WithCancel(ctx)
 	counted := make(chan struct{})
 	go func() {
 		defer close(counted)
@@ -141,7 +148,7 @@ func (b *Bus) LookAfter(ctx context.Context, u Undertaker) error {
 			}
 		}
 	}()
-	defer func() { <-counted }()
+	defer func() { cancel(); <-counted }()
 	return b.Serve(ctx, u.Version, []Endpoint{{
 		Subject: u.Endpoint, Parallel: 1,
 		Doc: "handle a dead letter of this worker again: {seq} to {done} or {seq, reason}",
@@ -187,7 +194,7 @@ func (b *Bus) retry(ctx context.Context, u Undertaker, seq uint64) (RetryAnswer,
 		return RetryAnswer{Seq: d.Seq, Reason: d.Reason}, nil
 	default:
 		again := newMsg(m.Subject, m.Data)
-		for k, v := range m.Header {
+		for k, v := range d.Header {
 			if k != jetstream.MsgIDHeader { // with the same one the broker would take it for the same letter
 				again.Header[k] = v
 			}

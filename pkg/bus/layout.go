@@ -183,7 +183,8 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 const (
 	// MaxPending is how many events a worker holds unacknowledged at most.
 	MaxPending = 2000
-	ackWait    = 30 * time.Second
+	// ackWait is after which time what a worker held that died is delivered again.
+	ackWait = 12 * time.Second
 	// pinTTL is how long the active worker may be silent before another takes over.
 	pinTTL = 4 * time.Second
 )

@@ -184,9 +184,8 @@ type KeyChange struct {
 }
 
 // Watch calls fn for every key that is in the bucket and then for each change, in order, until ctx ends; of changes of a key in
-// quick succession perhaps only for the last. ready is called once
-// all that was there at first has been told. When the watch breaks it begins anew: begin is called before, so that the
-// caller can forget what it knew. begin and ready may be nil.
+// quick succession perhaps only for the last. ready is called once all that was there at first has been told. When the watch
+// breaks it begins anew: begin is called before, so that the caller can forget what it knew. begin and ready may be nil.
 func (b *Bus) Watch(ctx context.Context, bucket string, begin, ready func(), fn func(KeyChange)) {
 	call := func(f func()) {
 		if f != nil {

@@ -171,7 +171,7 @@ func (l *Log) headAt(ctx context.Context, id chat.ID, m *bus.Msg) (Head, error) 
 	p, last := l.Partition(id), m.Sequence
 	for n := 0; ; n++ {
 		e, err := wire.DecodeEvent(m.Data)
-		if err == nil && e.Chat == id {
+		if seq, bad := seqOf(m); err == nil && bad == nil && e.Chat == id && e.Seq == seq {
 			return Head{Seq: e.Seq, N: e.N, At: e.Time(), Stream: last, Body: m.Data}, nil
 		}
 		if m, err = l.bus.LastUpTo(ctx, subject.ChatStream(p), subject.Log(p, id), m.Sequence-1); errors.Is(err, bus.ErrNotFound) {

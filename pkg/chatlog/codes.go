@@ -15,7 +15,8 @@ import (
 //	10158  a message with the same id is in flight                                          R3
 //	10163  the last sequence of the subject is not known yet, after a change of leader      R3
 //	10201  a message id in an atomic batch is a duplicate: the whole batch is refused       R1, R3
-//	10210  too many batches in flight                                                       R1, R3
+//	10176  too many batches in flight, from a batch of several                              R1, R3
+//	10210  the same, from a batch of one                                                    R1, R3
 //	10077  the stream has reached a limit: nothing can be written until there is room       R1, R3
 //	10047  the account or the disk has reached one                                          R1, R3
 //	10023  the same                                                                         R1, R3

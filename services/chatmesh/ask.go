@@ -15,8 +15,11 @@ import (
 // errNobody says that the service which a command asks for does not run.
 var errNobody = errors.New("nobody answers it")
 
-// askFor is for how long what is unavailable is asked for again.
-const askFor = 10 * time.Second
+// askFor is for how long what is unavailable is asked for again, and maxAsks how often.
+const (
+	askFor  = 10 * time.Second
+	maxAsks = 20
+)
 
 // ask calls an endpoint for an operator. What is unavailable for a moment, because a node stops or starts, is asked for again.
 func ask(ctx context.Context, b *bus.Bus, timeout time.Duration, endpoint string, in, out any) error {
@@ -35,7 +38,7 @@ func ask(ctx context.Context, b *bus.Bus, timeout time.Duration, endpoint string
 			return errors.New(refused.Message)
 		case errors.Is(err, context.DeadlineExceeded):
 			return fmt.Errorf("%s did not answer within %v", endpoint, timeout)
-		case time.Since(failing) < askFor:
+		case n < maxAsks && time.Since(failing) < askFor:
 		case errors.Is(err, nats.ErrNoResponders):
 			return fmt.Errorf("%s: %w; does chatmesh run there, and is it of this version?", endpoint, errNobody)
 		default:

@@ -43,17 +43,19 @@ type Server struct {
 	c Config
 	// published has the last seq of a chat that this worker published.
 	published *lru.Cache[chat.ID, chat.Seq]
-	heads     heads
-	m         *metrics
+	// stuck has since when events of a chat could not be read from the log.
+	stuck *lru.Cache[chat.ID, time.Time]
+	heads heads
+	m     *metrics
 }
 
 // rememberedChats bounds how many chats' last seq is remembered. For a forgotten one the next event is taken as it comes.
 const rememberedChats = 100_000
 
 type metrics struct {
-	events, deliveries, filled prometheus.Counter
-	lag                        *prometheus.GaugeVec
-	deadLetters                prometheus.Gauge
+	events, deliveries, filled, skipped prometheus.Counter
+	lag                                 *prometheus.GaugeVec
+	deadLetters                         prometheus.Gauge
 }
 
 // New validates the configuration.
@@ -65,19 +67,24 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fanout: %w", err)
 	}
+	stuck, err := lru.New[chat.ID, time.Time](1024)
+	if err != nil {
+		return nil, fmt.Errorf("fanout: %w", err)
+	}
 	opts := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "chatmesh", Subsystem: "fanout", Name: name, Help: help}
 	}
-	s := &Server{c: c, published: published, heads: heads{last: map[chat.ID]heard{}}, m: &metrics{
+	s := &Server{c: c, published: published, stuck: stuck, heads: heads{last: map[chat.ID]heard{}}, m: &metrics{
 		events:     prometheus.NewCounter(prometheus.CounterOpts(opts("events_total", "Events taken from the logs."))),
 		deliveries: prometheus.NewCounter(prometheus.CounterOpts(opts("published_total", "Frames published to people's subjects."))),
 		filled:     prometheus.NewCounter(prometheus.CounterOpts(opts("filled_total", "Events read from the log because they came out of order."))),
+		skipped:    prometheus.NewCounter(prometheus.CounterOpts(opts("skipped_total", "Events that should be in the log and are not."))),
 		lag:        prometheus.NewGaugeVec(prometheus.GaugeOpts(opts("lag_messages", "Events that wait, by stream.")), []string{"stream"}),
 		deadLetters: prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "chatmesh", Name: "deadletters",
 			Help: "Dead letters of the worker that wait for an operator."}),
 	}}
 	if c.Metrics != nil {
-		c.Metrics.MustRegister(s.m.events, s.m.deliveries, s.m.filled, s.m.lag, s.m.deadLetters)
+		c.Metrics.MustRegister(s.m.events, s.m.deliveries, s.m.filled, s.m.skipped, s.m.lag, s.m.deadLetters)
 	}
 	if s.c.Version == "" {
 		s.c.Version = "0.0.0"
@@ -221,8 +228,9 @@ func (s *Server) fill(ctx context.Context, id chat.ID, last, next chat.Seq) erro
 	for last+1 < next {
 		items, err := s.between(ctx, id, last, next)
 		if err != nil {
-			return err
+			return s.skip(id, last, next, err)
 		}
+		s.stuck.Remove(id)
 		for _, it := range items {
 			h, err := wire.Peek(it.Body)
 			if err != nil {
@@ -315,6 +323,26 @@ func (s *Server) cursor(ctx context.Context, id chat.ID, body []byte) error {
 		}
 	}
 	s.m.deliveries.Add(float64(len(snap.State.Members)))
+	return nil
+}
+
+// stuckTime is how long a partition waits for events of one chat that should be in its log and cannot be read.
+const stuckTime = 10 * time.Second
+
+// skip gives up, after a while, on events that the log does not have: somebody published by hand, or erased. One chat must not keep
+// back the others of its partition; its devices see the hole and sync.
+func (s *Server) skip(id chat.ID, last, next chat.Seq, why error) error {
+	since, known := s.stuck.Get(id)
+	if !known {
+		since = time.Now()
+		s.stuck.Add(id, since)
+	}
+	if s.c.Bus.Check(context.Background()) != nil || time.Since(since) < stuckTime {
+		return why
+	}
+	s.stuck.Remove(id)
+	s.m.skipped.Add(float64(next - last - 1))
+	s.c.Logger.Error("events are missing in the log of a chat", "chat", string(id), "after", uint64(last), "before", uint64(next), "error", why)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -184,7 +185,7 @@ func add(b *store.Batch, d bus.Delivery) error {
 		if err != nil {
 			return err
 		}
-		if e.Chat != id {
+		if e.Chat != id || d.Headers().Get(subject.HeaderSeq) != strconv.FormatUint(uint64(e.Seq), 10) {
 			return errForeign
 		}
 		b.Events = append(b.Events, store.Entry{Event: e, Body: d.Data(), Stream: d.Stream})
