@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-FUZZTIME ?= 5s
+FUZZTIME ?= 3s
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -46,7 +46,7 @@ browser: ## two people chat in a real browser
 	scripts/browser
 
 soak: ## 300 rounds of faults under load, judged by the independent checker
-	cd e2e && go test -race -timeout 90m -run TestSoak -rounds 300 -v .
+	cd e2e && go test -race -timeout 90m -run TestSoak -rounds=300 -v .
 
 powerloss: ## cut the power of a file system under load (needs root, ext4 and loop devices)
 	cd e2e && go test -race -tags powerloss -timeout 10m -run PowerCut -v .

@@ -36,7 +36,7 @@ func (l *Log) After(ctx context.Context, id chat.ID, after chat.Seq, stream uint
 				continue // before it, or no event
 			}
 			if len(out) > 0 && seq != out[len(out)-1].Seq+1 {
-				return nil, fmt.Errorf("chatlog: partition %d: %d follows %d", p, seq, out[len(out)-1].Seq)
+				return nil, l.unavailable(fmt.Errorf("chatlog: partition %d: %d follows %d", p, seq, out[len(out)-1].Seq))
 			}
 			size += len(m.Data)
 			if len(out) > 0 && maxBytes > 0 && size > maxBytes {

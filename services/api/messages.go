@@ -111,20 +111,18 @@ func (s *Server) markRead(c *call) (answer, error) {
 	if in.Seq == nil {
 		return answer{}, chat.Errorf(chat.BadRequest, "seq is required")
 	}
-	moved, err := s.log.MarkRead(c.ctx, id, c.who.User, *in.Seq)
-	if err != nil {
+	if _, err := s.log.MarkRead(c.ctx, id, c.who.User, *in.Seq); err != nil {
 		return answer{}, underChat(err)
 	}
 	out := struct {
 		Chat chat.ID  `json:"chat"`
 		Seq  chat.Seq `json:"seq"`
 	}{id, *in.Seq}
-	if !moved {
-		now, err := s.log.Cursor(c.ctx, id, c.who.User)
-		if err != nil {
-			return answer{}, err
-		}
-		out.Seq = now.Seq
+	// An own message may have moved the cursor further than what was asked for.
+	now, err := s.log.Cursor(c.ctx, id, c.who.User)
+	if err != nil {
+		return answer{}, err
 	}
+	out.Seq = max(out.Seq, now.Seq)
 	return answer{http.StatusOK, out}, nil
 }
