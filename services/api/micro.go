@@ -136,16 +136,20 @@ func endpoint[Q any](s *Server, handle func(context.Context, Q) (any, error)) bu
 	}
 }
 
+// parseMessage parses what names a message: its chat, its sender and its client id.
+func parseMessage(chatID, senderID, clientID string) (id chat.ID, sender chat.UserID, client chat.ClientID, err error) {
+	if id, err = chat.ParseID(chatID); err != nil {
+		return
+	}
+	if sender, err = chat.ParseUserID(senderID); err != nil {
+		return
+	}
+	client, err = chat.ParseClientID(clientID)
+	return
+}
+
 func (s *Server) microSend(ctx context.Context, q SendRequest) (any, error) {
-	id, err := chat.ParseID(q.Chat)
-	if err != nil {
-		return nil, err
-	}
-	sender, err := chat.ParseUserID(q.Sender)
-	if err != nil {
-		return nil, err
-	}
-	client, err := chat.ParseClientID(q.ClientID)
+	id, sender, client, err := parseMessage(q.Chat, q.Sender, q.ClientID)
 	if err != nil {
 		return nil, err
 	}
@@ -214,15 +218,7 @@ func (s *Server) microState(ctx context.Context, q StateRequest) (any, error) {
 }
 
 func (s *Server) microFind(ctx context.Context, q FindRequest) (any, error) {
-	id, err := chat.ParseID(q.Chat)
-	if err != nil {
-		return nil, err
-	}
-	sender, err := chat.ParseUserID(q.Sender)
-	if err != nil {
-		return nil, err
-	}
-	client, err := chat.ParseClientID(q.ClientID)
+	id, sender, client, err := parseMessage(q.Chat, q.Sender, q.ClientID)
 	if err != nil {
 		return nil, err
 	}
