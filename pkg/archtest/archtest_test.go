@@ -64,13 +64,20 @@ var rules = []rule{
 	{re(`pkg/chat`), re(`[^/]+\.[^/]+/.*|` + module + `.*`), "the nouns use the standard library only"},
 	{re(`pkg/.*`), re(module + `services/.*`), "packages know nothing of the services that use them"},
 	{re(`pkg/client`), re(module + `(pkg/(bus|store|chatlog|wire|subject|config|auth).*|services/.*)`), "the SDK speaks the outside contract only"},
-	{re(`pkg/(wire|subject|config|limit|run)`), re(module + `pkg/(bus|store|auth|chatlog|online|client).*`), "imports go one way: vocabulary, then bus and store, then the log, then services"},
-	{re(`pkg/(bus|auth|store|store/.*)`), re(module + `pkg/(chatlog|online|client).*`), "imports go one way: vocabulary, then bus and store, then the log, then services"},
+	{re(`pkg/(wire|subject|config|limit|run|trace)`), re(module + `pkg/(bus|store|auth|chatlog|online|edges|client).*`), "imports go one way: vocabulary, then bus and store, then the log, then services"},
+	{re(`pkg/(bus|auth|store|store/.*)`), re(module + `pkg/(chatlog|online|edges|client).*`), "imports go one way: vocabulary, then bus and store, then the log, then services"},
+	{re(`pkg/capacity`), re(`[^/]+\.[^/]+/.*|` + module + `.*`), "a plan is arithmetic: it needs nothing but numbers"},
+	{re(`pkg/roles`), re(module + `(pkg/[^s].*|pkg/store.*|services/.*)|github.com/nats-io/.*`), "rights follow from names: whoever writes them needs no broker"},
+	{re(`pkg/pki`), re(module + `.*`), "keys are made before there is anything of ours"},
 	{re(`pkg/bus`), re(module + `pkg/store.*`), "the bus knows no store"},
 	{re(`pkg/store(/.*)?`), re(module + `pkg/bus|github.com/nats-io/.*`), "the store knows no broker"},
 	{re(`services/edge|services/fanout|services/presence`), re(module + `pkg/store/.*|github.com/cockroachdb/.*|github.com/gocql/.*|github.com/scylladb/.*`), "only api and persister open the store: an edge faces the world and holds no credentials of the database"},
 	{re(`services/(edge|api|fanout|persister|presence)`), re(module + `services/.*`), "services know each other only through the broker"},
 	{re(`services/(edge|api|fanout|persister|presence|chatmesh)|pkg/[^m].*`), re(`github.com/nats-io/nats-server/.*`), "only mesh and test helpers embed a server"},
+	{re(`examples/.*`), re(module + `.*`), "an example is what a team could write itself: it knows NATS and the outside contract"},
+	{re(`docs|services/.*|pkg/([^d]|d[^o]).*`), re(module + `pkg/doctest|github.com/santhosh-tekuri/.*`), "only tests hold documents against what is sent"},
+	{re(`services/.*|pkg/[^t].*`), re(`go.opentelemetry.io/.*`), "only the package of traces attaches something to a span: it cannot attach what people wrote"},
+	{re(`services/.*|pkg/([^t].*|trace)`), re(module + `pkg/trace/tracetest`), "a receiver of traces is for tests"},
 	{re(`(services|pkg)/.*`), re(`log`), "slog, so that every line has a level and fields"},
 }
 
@@ -84,6 +91,21 @@ func TestImportsGoOneWay(t *testing.T) {
 				if r.not.MatchString(imp) {
 					t.Errorf("%s imports %s: %s", p.ImportPath, imp, r.why)
 				}
+			}
+		}
+	}
+}
+
+func TestOnlyTheStoreOnAClusterKnowsCQL(t *testing.T) {
+	may := re(`pkg/store/scylla|pkg/meshtest/cqltest`)
+	driver := re(`github\.com/(gocql|scylladb)/.*`)
+	for _, p := range packages(t) {
+		if may.MatchString(p.ImportPath) {
+			continue
+		}
+		for _, imp := range slices.Concat(p.Imports, p.TestImports, p.XTestImports) {
+			if driver.MatchString(imp) {
+				t.Errorf("%s imports %s: one package speaks CQL, and the helper of its tests", p.ImportPath, imp)
 			}
 		}
 	}
@@ -235,5 +257,36 @@ func TestGoModHasNoReplaceSoThatInstallWorks(t *testing.T) {
 	}
 	if regexp.MustCompile(`(?m)^replace`).Match(b) {
 		t.Error("go.mod has a replace; it belongs in go.work")
+	}
+}
+
+// Each test that docs/exactly-once.md names is there; a name that ends with … is the beginning of one.
+func TestTheTestsThatADocumentNamesAreThere(t *testing.T) {
+	tests := map[string]bool{}
+	goFiles(t, func(path string) {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(b), -1) {
+			tests[m[1]] = true
+		}
+	})
+	doc, err := os.ReadFile(filepath.Join(root, "docs/exactly-once.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`(Test\w+)(…?)`).FindAllStringSubmatch(string(doc), -1)
+	if len(named) < 20 {
+		t.Fatalf("the page names %d tests; want one for each step", len(named))
+	}
+	for _, m := range named {
+		found := tests[m[1]]
+		for name := range tests {
+			found = found || m[2] != "" && strings.HasPrefix(name, m[1])
+		}
+		if !found {
+			t.Errorf("docs/exactly-once.md names %s%s, which is not there", m[1], m[2])
+		}
 	}
 }

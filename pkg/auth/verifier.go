@@ -24,8 +24,9 @@ const rememberTokens = 8192
 //
 // It does not know which sessions have ended: that is the caller's to ask.
 type Verifier struct {
-	ring atomic.Pointer[keyring]
-	now  func() time.Time
+	ring   atomic.Pointer[keyring]
+	asking *asking
+	now    func() time.Time
 }
 
 // keyring is a set of keys with what they verified, so that new keys start with an empty memory.
@@ -37,7 +38,7 @@ type keyring struct {
 
 // NewVerifier returns a Verifier without keys.
 func NewVerifier() *Verifier {
-	v := &Verifier{now: time.Now}
+	v := &Verifier{now: time.Now, asking: newAsking()}
 	v.ring.Store(v.newRing(nil))
 	return v
 }
@@ -74,8 +75,9 @@ func (v *Verifier) SetKeys(keys map[string]ed25519.PublicKey) error {
 
 // Verify returns whom token speaks for. It fails with Unauthorized, and as long as there are no keys, which is nobody's
 // fault, with Unavailable and a RetryAfter.
-func (v *Verifier) Verify(token string) (Identity, error) {
-	ring := v.ring.Load()
+func (v *Verifier) Verify(token string) (Identity, error) { return v.verify(v.ring.Load(), token) }
+
+func (v *Verifier) verify(ring *keyring, token string) (Identity, error) {
 	if len(ring.keys) == 0 {
 		return Identity{}, chat.Retry(chat.Unavailable, time.Second, "no keys to check tokens with are known yet")
 	}

@@ -1,6 +1,7 @@
 // Package bus owns the connection to NATS and all that chatmesh knows of JetStream's API: streams, buckets, consumers,
 // direct gets, atomic batches, leases, micro endpoints. It promises to keep trying while the broker is away, to say so,
-// and never to change a stream in a way that loses data.
+// that a read shows all that was acknowledged before it began, whichever copy of a stream answers it, and never to change a stream
+// in a way that loses data.
 package bus
 
 import (
@@ -8,10 +9,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/trace"
 )
 
 // Errors of this package, wrapped with the operation.
@@ -34,6 +40,15 @@ type Config struct {
 	Credentials string
 	// RootCA is a PEM file of the authorities that the broker is believed by; empty for those of the system.
 	RootCA string
+	// NKey is a file with the seed of an NKey, or a folder that has one for each role as ROLE.nk; empty for none.
+	NKey string
+	// Role is who this connection is on a broker with accounts. It is used where NKey is set.
+	Role string
+	// Inbox is what the subjects begin with on which the broker answers, without the last dot. Empty is the inbox of Role where
+	// NKey is set, otherwise that of everybody.
+	Inbox string
+	// TLSCert and TLSKey are PEM files of what the broker is shown, where it asks for a certificate; empty for none.
+	TLSCert, TLSKey string
 	// Logger gets changes of the connection. Required.
 	Logger *slog.Logger
 	// OnLost is called whenever messages of core subscriptions may have been lost: after a reconnect, and when a
@@ -41,6 +56,8 @@ type Config struct {
 	OnLost func()
 	// OnBroken is called when the connection breaks. It must not block. Nil for no call.
 	OnBroken func()
+	// Tracer traces requests to endpoints. Nil traces none.
+	Tracer *trace.Tracer
 }
 
 // Bus is a connection to NATS. It may be shared.
@@ -48,6 +65,13 @@ type Bus struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 	log *slog.Logger
+	// tracer is for requests to endpoints; nil traces none.
+	tracer *trace.Tracer
+
+	refusals refusals
+	leaders  leaders
+	lasts    lasts
+	answers  answers
 }
 
 // requestTimeout bounds one request to the broker.
@@ -55,7 +79,7 @@ const requestTimeout = 5 * time.Second
 
 // Connect returns a bus that connects in the background: until the broker answers, calls fail with ErrDown.
 func Connect(c Config) (*Bus, error) {
-	log := c.Logger
+	log, b := c.Logger, &Bus{log: c.Logger, tracer: c.Tracer}
 	lost := func() {
 		if c.OnLost != nil {
 			c.OnLost()
@@ -71,6 +95,7 @@ func Connect(c Config) (*Bus, error) {
 		nats.MaxPingsOutstanding(2),
 		nats.ReconnectBufSize(-1), // fail at once while away: callers retry what they must
 		nats.Timeout(2 * time.Second),
+		nats.IgnoreAuthErrorAbort(), // keys may be exchanged on the broker's side first
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // none where we closed it
 				log.Warn("broker connection lost", "error", err)
@@ -79,7 +104,9 @@ func Connect(c Config) (*Bus, error) {
 				c.OnBroken()
 			}
 		}),
+		nats.ConnectHandler(func(*nats.Conn) { b.refusals.connected() }),
 		nats.ReconnectHandler(func(*nats.Conn) {
+			b.refusals.connected()
 			log.Info("broker connection back")
 			lost()
 		}),
@@ -87,19 +114,27 @@ func Connect(c Config) (*Bus, error) {
 			if errors.Is(err, nats.ErrSlowConsumer) {
 				lost()
 			}
-			log.Warn("broker reported an error", "error", err)
+			if b.refusals.isNew(err) {
+				log.Warn("broker reported an error", "error", err)
+			}
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if b.refusals.isAnother(err) {
+				log.Warn("broker cannot be reached", "error", err)
+			}
 		}),
 	}
 	if c.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(c.InProcess))
 	}
-	if c.Credentials != "" {
-		opts = append(opts, nats.UserCredentials(c.Credentials))
-	}
 	if c.RootCA != "" {
 		opts = append(opts, nats.RootCAs(c.RootCA))
 	}
-	nc, err := nats.Connect(c.URL, opts...)
+	who, err := c.identity()
+	if err != nil {
+		return nil, fmt.Errorf("bus: %w", err)
+	}
+	nc, err := nats.Connect(c.URL, append(opts, who...)...)
 	if err != nil {
 		return nil, fmt.Errorf("bus: connect: %w", err)
 	}
@@ -110,7 +145,41 @@ func Connect(c Config) (*Bus, error) {
 		nc.Close()
 		return nil, fmt.Errorf("bus: jetstream: %w", err)
 	}
-	return &Bus{nc: nc, js: js, log: log}, nil
+	b.nc, b.js = nc, js
+	if err := b.answers.listen(nc); err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("bus: answers: %w", err)
+	}
+	return b, nil
+}
+
+// identity is who the connection is.
+func (c *Config) identity() (opts []nats.Option, err error) {
+	if c.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(c.Credentials))
+	}
+	inbox := c.Inbox
+	if c.NKey != "" {
+		file := c.NKey
+		if stat, err := os.Stat(file); err == nil && stat.IsDir() {
+			file = filepath.Join(file, c.Role+".nk")
+		}
+		seed, err := nats.NkeyOptionFromSeed(file)
+		if err != nil {
+			return nil, fmt.Errorf("the NKey of %s: %w", c.Role, err)
+		}
+		opts = append(opts, seed)
+		if inbox == "" {
+			inbox = subject.Inbox(c.Role)
+		}
+	}
+	if inbox != "" {
+		opts = append(opts, nats.CustomInboxPrefix(inbox))
+	}
+	if c.TLSCert != "" {
+		opts = append(opts, nats.ClientCert(c.TLSCert, c.TLSKey))
+	}
+	return opts, nil
 }
 
 // Conn is the connection itself, for core publishes and subscriptions.
@@ -120,14 +189,22 @@ func (b *Bus) Conn() *nats.Conn { return b.nc }
 func (b *Bus) JetStream() jetstream.JetStream { return b.js }
 
 // Close ends the connection at once. Drain what matters before.
-func (b *Bus) Close() { b.nc.Close() }
+func (b *Bus) Close() {
+	b.nc.Close()
+	b.leaders.running.Wait()
+	b.lasts.running.Wait()
+}
 
 // Check fails with ErrDown while the broker cannot be reached.
 func (b *Bus) Check(context.Context) error {
-	if s := b.nc.Status(); s != nats.CONNECTED {
-		return fmt.Errorf("%w: %s", ErrDown, s)
+	s := b.nc.Status()
+	if s == nats.CONNECTED {
+		return nil
 	}
-	return nil
+	if why := b.nc.LastError(); why != nil {
+		return fmt.Errorf("%w: %s: %w", ErrDown, s, why)
+	}
+	return fmt.Errorf("%w: %s", ErrDown, s)
 }
 
 // Flush returns once the broker has taken what was published before.

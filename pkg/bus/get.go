@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,8 +26,29 @@ type Msg = jetstream.RawStreamMsg
 func (b *Bus) LastFor(ctx context.Context, stream string, subjects ...string) ([]*Msg, error) {
 	ctx, cancel := within(ctx, requestTimeout)
 	defer cancel()
-	seq, err := jetstreamext.GetLastMsgsFor(ctx, b.js, stream, subjects)
-	msgs, err := collect(ctx, seq, err, "last of "+stream)
+	floor, err := b.floor(ctx, stream)
+	if err != nil {
+		return nil, err
+	}
+	if floor == 0 && len(subjects) == 1 && !strings.ContainsAny(subjects[0], "*>") {
+		m, err := b.getOne(ctx, stream, direct{LastFor: subjects[0]})
+		if m == nil {
+			return nil, err
+		}
+		return []*Msg{m}, nil
+	}
+	msgs, upTo, err := b.getMany(ctx, stream, direct{MultiLast: subjects})
+	for n := 0; err == nil && upTo < floor; n++ { // none, or from a copy that lags
+		if len(msgs) == 0 {
+			if some, err := b.anyAtLeader(ctx, stream, subjects); err != nil || !some {
+				return nil, err
+			}
+		}
+		if err := caughtUp(ctx, stream, n); err != nil {
+			return nil, err
+		}
+		msgs, upTo, err = b.getMany(ctx, stream, direct{MultiLast: subjects})
+	}
 	if n := len(msgs); err != nil || n == 0 || msgs[n-1].Header.Get(pendingHeader) == "0" {
 		return msgs, err
 	}
@@ -45,6 +68,22 @@ func (b *Bus) LastFor(ctx context.Context, stream string, subjects ...string) ([
 	return slices.CompactFunc(msgs, func(a, b *Msg) bool { return a.Sequence == b.Sequence }), nil
 }
 
+// storedMsg is the message in an answer to a direct get.
+func storedMsg(m *nats.Msg) (*Msg, error) {
+	if s := m.Header.Get("Status"); s != "" {
+		return nil, fmt.Errorf("bus: direct get: %s %s", s, m.Header.Get("Description"))
+	}
+	seq, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("bus: direct get without a sequence: %w", err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, m.Header.Get(jetstream.TimeStampHeaer))
+	if err != nil {
+		return nil, fmt.Errorf("bus: direct get without a time: %w", err)
+	}
+	return &Msg{Subject: m.Header.Get(jetstream.SubjectHeader), Sequence: seq, Header: m.Header, Data: m.Data, Time: at}, nil
+}
+
 // pendingHeader tells, on each message of an answer, how many are still to come.
 const pendingHeader = "Nats-Num-Pending"
 
@@ -52,8 +91,7 @@ const pendingHeader = "Nats-Num-Pending"
 func (b *Bus) LastUpTo(ctx context.Context, stream, subj string, upTo uint64) (*Msg, error) {
 	ctx, cancel := within(ctx, requestTimeout)
 	defer cancel()
-	seq, err := jetstreamext.GetLastMsgsFor(ctx, b.js, stream, []string{subj}, jetstreamext.GetLastMsgsUpToSeq(upTo))
-	msgs, err := collect(ctx, seq, err, "last of "+stream)
+	msgs, _, err := b.getMany(ctx, stream, direct{MultiLast: []string{subj}, UpToSeq: upTo})
 	if err == nil && len(msgs) == 0 { // or upTo lies beyond the end of the stream, where the broker finds nothing
 		msgs, err = b.LastFor(ctx, stream, subj)
 	}
@@ -61,7 +99,7 @@ func (b *Bus) LastUpTo(ctx context.Context, stream, subj string, upTo uint64) (*
 		return nil, err
 	}
 	if len(msgs) == 0 || msgs[0].Sequence > upTo {
-		return nil, ErrNotFound
+		return nil, ErrNotFound // also where a copy that lags was asked: who looks for a place looks again
 	}
 	return msgs[0], nil
 }
@@ -71,46 +109,49 @@ func (b *Bus) LastUpTo(ctx context.Context, stream, subj string, upTo uint64) (*
 func (b *Bus) From(ctx context.Context, stream, subj string, from uint64, limit, maxBytes int) ([]*Msg, error) {
 	ctx, cancel := within(ctx, requestTimeout)
 	defer cancel()
-	opts := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchSeq(max(from, 1)), jetstreamext.GetBatchSubject(subj)}
-	if maxBytes > 0 {
-		opts = append(opts, jetstreamext.GetBatchMaxBytes(maxBytes))
+	from = max(from, 1)
+	read := func(from uint64, limit int) ([]*Msg, error) {
+		return b.next(ctx, stream, direct{NextFor: subj, Seq: from}, limit, maxBytes)
 	}
-	seq, err := jetstreamext.GetBatch(ctx, b.js, stream, limit, opts...)
-	return collect(ctx, seq, err, "batch of "+stream)
+	msgs, err := read(from, limit)
+	if err != nil {
+		return nil, err
+	}
+	return b.complete(ctx, stream, subj, get{NextFor: subj, Seq: from}, msgs, limit, maxBytes, read)
 }
 
 // Since is From, from the first message that was stored at or after a time.
 func (b *Bus) Since(ctx context.Context, stream, subj string, since time.Time, limit, maxBytes int) ([]*Msg, error) {
 	ctx, cancel := within(ctx, requestTimeout)
 	defer cancel()
-	opts := []jetstreamext.GetBatchOpt{jetstreamext.GetBatchStartTime(since), jetstreamext.GetBatchSubject(subj)}
-	if maxBytes > 0 {
-		opts = append(opts, jetstreamext.GetBatchMaxBytes(maxBytes))
+	msgs, err := b.next(ctx, stream, direct{NextFor: subj, Since: &since}, limit, maxBytes)
+	if err != nil {
+		return nil, err
 	}
-	seq, err := jetstreamext.GetBatch(ctx, b.js, stream, limit, opts...)
-	return collect(ctx, seq, err, "batch of "+stream)
+	return b.complete(ctx, stream, subj, get{NextFor: subj, Since: &since}, msgs, limit, maxBytes, func(from uint64, limit int) ([]*Msg, error) {
+		return b.next(ctx, stream, direct{NextFor: subj, Seq: from}, limit, maxBytes)
+	})
 }
 
-// collect reads an answer to its end. The sequence ends without an error where the time is up, too: what was not answered, or
-// not in full, must not look like what does not exist.
-func collect(ctx context.Context, seq func(func(*Msg, error) bool), err error, op string) ([]*Msg, error) {
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDown, op, err)
+// next asks one copy for up to limit messages of a subject from where q says; maxBytes bounds their size, zero is no bound.
+//
+// For many the broker counts first how many there are, message by message of a file: up to 1 ms where q begins far back. So the first is
+// asked for alone, which it finds in its index: mostly there is none, or it is near the end.
+func (b *Bus) next(ctx context.Context, stream string, q direct, limit, maxBytes int) ([]*Msg, error) {
+	first, err := b.getOne(ctx, stream, q)
+	if err != nil || first == nil {
+		return nil, err
 	}
-	var out []*Msg
-	for m, err := range seq {
-		if errors.Is(err, jetstreamext.ErrNoMessages) && len(out) == 0 {
-			return nil, nil
-		}
+	msgs := []*Msg{first}
+	if left := maxBytes - len(first.Data); limit > 1 && (maxBytes <= 0 || left > 0) {
+		q = direct{NextFor: q.NextFor, Seq: first.Sequence + 1, Batch: limit - 1, MaxBytes: max(left, 0)}
+		rest, _, err := b.getMany(ctx, stream, q)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %w", ErrDown, op, err)
+			return nil, err
 		}
-		out = append(out, m)
+		msgs = append(msgs, rest...)
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrDown, op, err)
-	}
-	return out, nil
+	return msgs, nil
 }
 
 // At returns the message at a stream sequence. It fails with ErrNotFound.
@@ -122,6 +163,11 @@ func (b *Bus) At(ctx context.Context, stream string, seq uint64) (*Msg, error) {
 		return nil, fmt.Errorf("%w: stream %s: %w", ErrDown, stream, err)
 	}
 	m, err := s.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) && s.CachedInfo().Config.Replicas > 1 && seq <= s.CachedInfo().State.LastSeq {
+		if m, err = b.fromLeader(ctx, stream, get{Seq: seq}); err == nil && m == nil { // the copy lagged, or it was deleted
+			err = jetstream.ErrMsgNotFound
+		}
+	}
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, ErrNotFound
 	}
@@ -207,6 +253,25 @@ func (b *Bus) Publish(ctx context.Context, m *nats.Msg) (Ack, error) {
 		return Ack{}, refusal(err)
 	}
 	return Ack{Sequence: a.Sequence, Duplicate: a.Duplicate}, nil
+}
+
+// Erase takes a message out of a stream and overwrites its bytes in the files of the broker. One that is not there is no error.
+func (b *Bus) Erase(ctx context.Context, stream string, seq uint64) error {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	s, err := b.js.Stream(ctx, stream)
+	if err == nil {
+		err = s.SecureDeleteMsg(ctx, seq)
+	}
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) { // perhaps another has done it
+		if _, gone := b.At(ctx, stream, seq); errors.Is(gone, ErrNotFound) {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%w: erase in %s: %w", ErrDown, stream, err)
+	}
+	return nil
 }
 
 // PublishAtomic publishes messages to one stream so that all are stored or none, with one sync. They stand directly behind

@@ -82,6 +82,18 @@ func (b *Bus) First(ctx context.Context, stream string) (seq uint64, at time.Tim
 	return i.State.FirstSeq, i.State.FirstTime, nil
 }
 
+// Waiting is how many messages of a stream a consumer has not acknowledged yet.
+func (b *Bus) Waiting(ctx context.Context, stream, consumer string) (uint64, error) {
+	ctx, cancel := within(ctx, requestTimeout)
+	defer cancel()
+	c, err := b.js.Consumer(ctx, stream, consumer)
+	if err != nil {
+		return 0, fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, consumer, stream, err)
+	}
+	i := c.CachedInfo()
+	return i.NumPending + uint64(i.NumAckPending), nil
+}
+
 // Acked returns the stream sequence up to which a consumer has acknowledged everything.
 func (b *Bus) Acked(ctx context.Context, stream, consumer string) (uint64, error) {
 	ctx, cancel := within(ctx, requestTimeout)

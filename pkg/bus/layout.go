@@ -41,48 +41,36 @@ const partitionsKey = "chatmesh-partitions"
 // ErrLayout says that what is there differs from the layout in a way that would lose data.
 var ErrLayout = errors.New("bus: the broker's streams do not fit")
 
-// Ensure creates what is missing and updates what may be changed. It fails with ErrLayout rather than lose data.
+// Ensure creates what is missing and updates what may be changed. It fails with ErrLayout rather than lose data. Several may do so
+// at once.
 func (b *Bus) Ensure(ctx context.Context, l Layout) error {
-	if err := b.checkPartitions(ctx, l.Partitions); err != nil {
-		return err
-	}
-	for p := range l.Partitions {
-		for _, cfg := range []jetstream.StreamConfig{l.chatStream(p), l.cursorStream(p)} {
-			if l.MaxBytes == 0 {
-				if have, err := b.js.Stream(ctx, cfg.Name); err == nil {
-					cfg.MaxBytes = have.CachedInfo().Config.MaxBytes
-				}
-			}
-			if _, err := b.js.CreateOrUpdateStream(ctx, cfg); err != nil {
-				return fmt.Errorf("bus: stream %s: %w", cfg.Name, err)
-			}
-			for _, name := range []string{subject.FanOut, subject.Persister} {
-				if err := b.ensureConsumer(ctx, cfg, p, name); err != nil {
-					return err
-				}
-			}
+	for tries := 0; ; tries++ {
+		p, err := b.Plan(ctx, l)
+		if err != nil {
+			return err
 		}
-	}
-	if _, err := b.js.CreateOrUpdateStream(ctx, l.deadLetters()); err != nil {
-		return fmt.Errorf("bus: stream %s: %w", subject.DeadLetters, err)
-	}
-	for _, cfg := range l.buckets() {
-		if _, err := b.js.CreateOrUpdateKeyValue(ctx, cfg); err != nil {
-			return fmt.Errorf("bus: bucket %s: %w", cfg.Bucket, err)
+		if err := p.Refused(); err != nil {
+			return err
 		}
+		err = b.Apply(ctx, p)
+		var refused *jetstream.APIError
+		if !errors.As(err, &refused) || tries == 2 {
+			return err
+		}
+		// Perhaps another made the same at the same time: look again.
 	}
-	return nil
 }
 
-// Expect fails as long as the streams of the layout are not there; it makes nothing.
+// Expect fails as long as the streams of the layout are not there, with ErrNotFound, or with ErrLayout where they are for another
+// number of partitions; it makes nothing.
 func (b *Bus) Expect(ctx context.Context, l Layout) error {
 	if err := b.checkPartitions(ctx, l.Partitions); err != nil {
 		return err
 	}
 	for p := range l.Partitions {
 		for _, name := range []string{subject.ChatStream(p), subject.CursorStream(p)} {
-			if _, err := b.js.Stream(ctx, name); err != nil {
-				return fmt.Errorf("bus: stream %s: %w", name, err)
+			if _, err := b.info(ctx, name); err != nil {
+				return err
 			}
 		}
 	}
@@ -92,14 +80,14 @@ func (b *Bus) Expect(ctx context.Context, l Layout) error {
 // checkPartitions refuses another number of partitions than that with which the streams were made: chats would be looked
 // for where they are not.
 func (b *Bus) checkPartitions(ctx context.Context, want int) error {
-	s, err := b.js.Stream(ctx, subject.ChatStream(0))
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
+	i, err := b.info(ctx, subject.ChatStream(0))
+	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("bus: stream %s: %w", subject.ChatStream(0), err)
+		return err
 	}
-	if have := s.CachedInfo().Config.Metadata[partitionsKey]; have != strconv.Itoa(want) {
+	if have := i.Config.Metadata[partitionsKey]; have != strconv.Itoa(want) {
 		return fmt.Errorf("%w: they were made for %s partitions, the setting says %d (--partitions)", ErrLayout, have, want)
 	}
 	return nil
@@ -174,8 +162,9 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 		kv(subject.LastSeen, "when a person was last online", 0, 0),
 		kv(subject.Nodes, "live nodes of each service", 0, markerTTL),
 		kv(subject.Leases, "tasks that one process of several does", 0, markerTTL),
-		kv(subject.Keys, "public keys of access tokens", 0, 0),
+		kv(subject.Keys, "public keys of access tokens", 0, markerTTL),
 		kv(subject.Revoked, "sessions that ended while their tokens were valid", l.TokenTTL+time.Minute, 0),
+		kv(subject.Preferences, "what each person lets others learn of them", 0, 0),
 	}
 }
 
@@ -189,23 +178,38 @@ const (
 	pinTTL = 4 * time.Second
 )
 
-func (b *Bus) ensureConsumer(ctx context.Context, stream jetstream.StreamConfig, partition int, name string) error {
-	cfg := jetstream.ConsumerConfig{
-		Durable:        name,
-		DeliverPolicy:  jetstream.DeliverAllPolicy,
-		AckPolicy:      jetstream.AckExplicitPolicy,
-		AckWait:        ackWait,
-		MaxDeliver:     -1, // nothing is given up silently: what is poison becomes a dead letter
-		MaxAckPending:  MaxPending,
-		PriorityPolicy: jetstream.PriorityPolicyPinned,
-		PriorityGroups: []string{subject.PinGroup},
-		PinnedTTL:      pinTTL,
+// workers are the consumers of each stream of a partition.
+func workers(stream string, partition int) []jetstream.ConsumerConfig {
+	var out []jetstream.ConsumerConfig
+	for _, name := range []string{subject.FanOut, subject.Persister} {
+		cfg := jetstream.ConsumerConfig{
+			Durable:        name,
+			DeliverPolicy:  jetstream.DeliverAllPolicy,
+			AckPolicy:      jetstream.AckExplicitPolicy,
+			AckWait:        ackWait,
+			MaxDeliver:     -1, // nothing is given up silently: what is poison becomes a dead letter
+			MaxAckPending:  MaxPending,
+			PriorityPolicy: jetstream.PriorityPolicyPinned,
+			PriorityGroups: []string{subject.PinGroup},
+			PinnedTTL:      pinTTL,
+		}
+		if name == subject.FanOut && stream == subject.ChatStream(partition) {
+			cfg.FilterSubject = subject.Logs(partition)
+		}
+		out = append(out, cfg)
 	}
-	if name == subject.FanOut && stream.Name == subject.ChatStream(partition) {
-		cfg.FilterSubject = subject.Logs(partition)
+	return out
+}
+
+// bucketStream is the stream behind a bucket, as the client makes it.
+func bucketStream(c jetstream.KeyValueConfig) jetstream.StreamConfig {
+	window := duplicates
+	if c.TTL > 0 {
+		window = min(c.TTL, duplicates)
 	}
-	if _, err := b.js.CreateOrUpdateConsumer(ctx, stream.Name, cfg); err != nil {
-		return fmt.Errorf("bus: consumer %s of %s: %w", name, stream.Name, err)
+	return jetstream.StreamConfig{
+		Name: subject.KVStream(c.Bucket), Description: c.Description, Subjects: []string{subject.KV(c.Bucket, ">")}, Storage: c.Storage,
+		Replicas: c.Replicas, MaxMsgsPerSubject: int64(c.History), MaxAge: c.TTL, Discard: jetstream.DiscardNew, Duplicates: window,
+		AllowDirect: true, AllowRollup: true, DenyDelete: true, AllowMsgTTL: c.LimitMarkerTTL > 0, SubjectDeleteMarkerTTL: c.LimitMarkerTTL,
 	}
-	return nil
 }

@@ -211,3 +211,24 @@ func TestStreamsOfChatsRefuseRatherThanDrop(t *testing.T) {
 		})
 	}
 }
+
+func TestABucketWhoseKeysDidNotExpireLearnsTo(t *testing.T) {
+	_, b := broker(t)
+	if _, err := b.JetStream().CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: subject.Keys, History: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Keep(t.Context(), subject.Keys, "old", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	meshtest.Ensure(t, b, meshtest.Layout(1))
+	if err := b.PutFor(t.Context(), subject.Keys, "new", []byte("y"), time.Second); err != nil {
+		t.Fatal(err)
+	}
+	meshtest.Eventually(t, patience, "the new key expires", func() bool {
+		_, err := b.Key(t.Context(), subject.Keys, "new")
+		return errors.Is(err, bus.ErrNotFound)
+	})
+	if v, err := b.Key(t.Context(), subject.Keys, "old"); err != nil || string(v) != "x" {
+		t.Errorf("the old key: got %s, %v; want it kept", v, err)
+	}
+}

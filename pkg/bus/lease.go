@@ -94,11 +94,7 @@ func (b *Bus) claim(ctx context.Context, bucket, key string, value []byte, ttl t
 
 // lastOf returns the last change of a key, which may be a marker of its end; nil for none.
 func (b *Bus) lastOf(ctx context.Context, bucket, key string) (*Msg, error) {
-	msgs, err := b.LastFor(ctx, subject.KVStream(bucket), subject.KV(bucket, key))
-	if err != nil || len(msgs) == 0 {
-		return nil, err
-	}
-	return msgs[0], nil
+	return b.Last(ctx, subject.KVStream(bucket), subject.KV(bucket, key))
 }
 
 func isMarker(m *Msg) bool {
@@ -107,36 +103,55 @@ func isMarker(m *Msg) bool {
 
 // Node is what a live process tells of itself in the bucket of nodes.
 type Node struct {
-	Service string    `json:"service"`
-	Node    string    `json:"node"`
-	Address string    `json:"address,omitempty"`
-	Version string    `json:"version"`
-	Load    int64     `json:"load"`
-	Started time.Time `json:"started"`
+	Service string `json:"service"`
+	Node    string `json:"node"`
+	Address string `json:"address,omitempty"`
+	Version string `json:"version"`
+	Load    int64  `json:"load"`
+	// URL is where clients of an edge connect, Capacity how many it takes. Draining says that it takes none at the moment.
+	URL      string    `json:"url,omitempty"`
+	Capacity int64     `json:"capacity,omitempty"`
+	Draining bool      `json:"draining,omitempty"`
+	Started  time.Time `json:"started"`
 }
 
-// Heartbeat of nodes, and how long one that fell silent stays in the bucket.
+// NodeTTL is how long a node that fell silent stays in the bucket, nodeBeat how often it is heard of.
 const (
+	NodeTTL  = 10 * time.Second
 	nodeBeat = 3 * time.Second
-	nodeTTL  = 10 * time.Second
 )
 
 // Announce keeps the key of a node alive until ctx ends, then removes it. load is asked at each beat; nil is zero.
 func (b *Bus) Announce(ctx context.Context, n Node, load func() int64) {
+	var state func(*Node)
+	if load != nil {
+		state = func(n *Node) { n.Load = load() }
+	}
+	b.AnnounceState(ctx, n, nil, state)
+}
+
+// AnnounceState is Announce for a node of which more changes: state brings that up to date before each beat. again makes it
+// beat at once. Both may be nil.
+func (b *Bus) AnnounceState(ctx context.Context, n Node, again <-chan struct{}, state func(*Node)) {
 	key := subject.NodeKey(n.Service, n.Node)
-	for {
-		if load != nil {
-			n.Load = load()
+	beat := time.NewTimer(nodeBeat)
+	defer beat.Stop()
+	for ctx.Err() == nil {
+		if state != nil {
+			state(&n)
 		}
 		value, err := json.Marshal(n)
 		if err == nil {
-			err = b.PutFor(ctx, subject.Nodes, key, value, nodeTTL)
+			err = b.PutFor(ctx, subject.Nodes, key, value, NodeTTL)
 		}
 		if err != nil && ctx.Err() == nil {
 			b.log.Debug("node not announced", "service", n.Service, "error", err)
 		}
-		if Sleep(ctx, nodeBeat) != nil {
-			break
+		beat.Reset(nodeBeat)
+		select {
+		case <-ctx.Done():
+		case <-again:
+		case <-beat.C:
 		}
 	}
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)

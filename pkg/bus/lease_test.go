@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -291,9 +293,13 @@ func TestNodeIsAnnouncedWhileItLivesAndRemovedWhenItEnds(t *testing.T) {
 	_, b := laid(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
+	again := make(chan struct{})
+	var draining atomic.Bool
 	go func() {
 		defer close(done)
-		b.Announce(ctx, bus.Node{Service: "edge", Node: "n1", Address: "10.0.0.1:80", Version: "v1"}, func() int64 { return 7 })
+		b.AnnounceState(ctx, bus.Node{Service: "edge", Node: "n1", Address: "10.0.0.1:80", Version: "v1"}, again, func(n *bus.Node) {
+			n.Load, n.Draining = 7, draining.Load()
+		})
 	}()
 	var v []byte
 	meshtest.Eventually(t, patience, "the node is announced", func() bool {
@@ -303,6 +309,16 @@ func TestNodeIsAnnouncedWhileItLivesAndRemovedWhenItEnds(t *testing.T) {
 	})
 	if want := `{"service":"edge","node":"n1","address":"10.0.0.1:80","version":"v1","load":7,"started":"0001-01-01T00:00:00Z"}`; string(v) != want {
 		t.Errorf("got %s; want %s", v, want)
+	}
+	draining.Store(true)
+	asked := time.Now()
+	again <- struct{}{}
+	meshtest.Eventually(t, patience, "what has changed is told", func() bool {
+		v, err := b.Key(t.Context(), subject.Nodes, "edge.n1")
+		return err == nil && strings.Contains(string(v), `"draining":true`)
+	})
+	if took := time.Since(asked); took > 2*time.Second {
+		t.Errorf("a change was told after %v; want it at once", took)
 	}
 	cancel()
 	waitFor(t, "it ends", done)

@@ -16,6 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	meshtest.ServeIfChild()
 	_ = flag.Set("test.parallel", "5") // they wait more than they work; -parallel still counts
 	goleak.VerifyTestMain(m)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/trace"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
@@ -111,7 +112,9 @@ func (b *Bus) parallel(ctx context.Context, e Endpoint, observe func(string, cha
 }
 
 func (b *Bus) answer(ctx context.Context, e Endpoint, r micro.Request) chat.Code {
+	ctx, span := b.tracer.Asked(ctx, e.Subject, r.Headers())
 	v, err := safely(ctx, e, r.Data())
+	span.End(err)
 	if err != nil {
 		return b.refuse(e, r, err)
 	}
@@ -157,12 +160,29 @@ func (b *Bus) respond(r micro.Request, body []byte, header nats.Header) error {
 	return err
 }
 
+// ask sends a request, and its place in the trace with it.
+func (b *Bus) ask(ctx context.Context, span trace.Span, endpoint string, body []byte) (*nats.Msg, error) {
+	if !span.On() {
+		return b.nc.RequestWithContext(ctx, endpoint, body)
+	}
+	m := newMsg(endpoint, body)
+	trace.Mark(m.Header, span.Place())
+	return b.nc.RequestMsgWithContext(ctx, m)
+}
+
 // Call asks an endpoint and reads its answer into out (nil to ignore it). It fails with the chat.Error of the service, with
 // TooLarge where the broker does not take as much, or with ErrDown where no node answers in time.
 func (b *Bus) Call(ctx context.Context, endpoint string, in, out any) error {
-	ctx, cancel := within(ctx, requestTimeout)
+	return b.CallWithin(ctx, requestTimeout, endpoint, in, out)
+}
+
+// CallWithin is Call for work that may take longer, or less, than a request to the broker.
+func (b *Bus) CallWithin(ctx context.Context, d time.Duration, endpoint string, in, out any) error {
+	ctx, cancel := within(ctx, d)
 	defer cancel()
-	m, err := b.nc.RequestWithContext(ctx, endpoint, wire.Encode(in))
+	ctx, span := trace.Child(ctx, endpoint, trace.Client)
+	m, err := b.ask(ctx, span, endpoint, wire.Encode(in))
+	span.End(err)
 	if errors.Is(err, nats.ErrMaxPayload) {
 		return chat.Errorf(chat.TooLarge, "the request is larger than %d bytes", b.nc.MaxPayload())
 	}

@@ -325,3 +325,18 @@ func TestServiceThatCannotBeSetUpSaysSoAndLeavesNothing(t *testing.T) {
 		t.Error("a version that is none was taken")
 	}
 }
+
+// To verify a large chat takes longer than any request to the broker may.
+func TestACallMayTakeAsLongAsItsCallerSays(t *testing.T) {
+	_, b := broker(t)
+	const long = 6 * time.Second
+	serve(t, b, nil, bus.Endpoint{Subject: "svc.test.slow", Doc: "Waits.", Timeout: time.Minute, Handle: func(ctx context.Context, q []byte) (any, error) {
+		return q, bus.Sleep(ctx, long)
+	}})
+	if err := b.CallWithin(t.Context(), time.Minute, "svc.test.slow", 1, nil); err != nil {
+		t.Errorf("within a minute: got %v; want an answer after %v", err, long)
+	}
+	if err := b.Call(t.Context(), "svc.test.slow", 1, nil); !errors.Is(err, bus.ErrDown) {
+		t.Errorf("without a word: got %v; want it given up", err)
+	}
+}

@@ -201,8 +201,8 @@ func TestPublishingGoesOnAfterThousandsOfMessagesWereNotAnswered(t *testing.T) {
 	}
 }
 
-// What the broker's refusals look like here; what they mean to an append is said where appends are made. 10158 and 10163 take
-// a cluster.
+// What the broker's refusals look like here; what they mean to an append is said where appends are made. Those of
+// three brokers are in refusals_test.go.
 func TestRefusalsCarryTheBrokersCode(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -306,8 +306,13 @@ func full(c *jetstream.StreamConfig) { c.MaxBytes, c.Discard = 8000, jetstream.D
 // inFlight begins as many batches as a stream takes at the same time, and commits none.
 func inFlight(t *testing.T, b *bus.Bus) {
 	t.Helper()
+	inFlightOn(t, b, "test.a")
+}
+
+func inFlightOn(t *testing.T, b *bus.Bus, subj string) {
+	t.Helper()
 	for i := range 50 {
-		if err := b.Conn().PublishMsg(msg("test.a", "x", "Nats-Batch-Id", fmt.Sprint("b", i), "Nats-Batch-Sequence", "1")); err != nil {
+		if err := b.Conn().PublishMsg(msg(subj, "x", "Nats-Batch-Id", fmt.Sprint("b", i), "Nats-Batch-Sequence", "1")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -27,19 +27,28 @@ type Worker struct {
 	Stream, Consumer string
 	// Batch is how many deliveries Handle gets at most; zero is 500.
 	Batch int
+	// Linger is how long the worker waits for more before it hands over a batch that is not full. Zero hands over what is there.
+	Linger time.Duration
 	// Handle does the work. Only when it returns nil are the deliveries acknowledged; otherwise the same batch is handled again
 	// after a pause, for as long as it takes. It decides itself about what can never be handled (see DeadLetter).
 	Handle func(ctx context.Context, batch []Delivery) error
 	// OnActive, if set, is called before the first batch after this worker became the active one. The messages with stream
 	// sequences from first to last may have been delivered to the worker before it, who did not acknowledge them: the broker
-	// delivers them again only after a while.
+	// delivers them again only after a while. Where last is less than first there are none.
 	OnActive func(ctx context.Context, first, last uint64) error
+	// OnIdle, if set, is called whenever the worker has given up what it worked on: another may be the active one from then on.
+	OnIdle func()
 	// OnState, if set, is told of each failure and, with nil, of each success after one.
 	OnState func(err error)
+	// Shares, if set, say on which node the worker of Partition is to work. The others hold back as long as it does. Nil lets the
+	// first that comes work.
+	Shares    *Shares
+	Partition int
 }
 
 // Work runs a worker until ctx ends. Of all workers of the same consumer one is active at a time (it is pinned); the others
-// wait and one of them takes over within seconds when it falls silent. When the broker goes away, it waits for it.
+// wait and one of them takes over within seconds when it falls silent. With Shares, it makes room for a worker whose share the
+// partition is. When the broker goes away, it waits for it.
 func (b *Bus) Work(ctx context.Context, w Worker) error {
 	if w.Batch == 0 {
 		w.Batch = 500
@@ -52,12 +61,21 @@ func (b *Bus) Work(ctx context.Context, w Worker) error {
 		failing = err != nil
 	}
 	var kept []Delivery
+	t := &turn{shares: w.Shares, partition: w.Partition}
 	for n := 0; ; n++ {
+		if t.await(ctx, b, w) != nil {
+			return nil
+		}
 		started := time.Now()
 		var err error
-		kept, err = b.work(ctx, w, kept)
+		kept, err = b.work(ctx, w, kept, t)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, errYield) {
+			b.log.Debug("worker makes room", "stream", w.Stream, "consumer", w.Consumer)
+			n = -1
+			continue
 		}
 		w.OnState(err)
 		b.log.Warn("worker starts again", "stream", w.Stream, "consumer", w.Consumer, "error", err)
@@ -77,7 +95,7 @@ const (
 )
 
 // work works until something fails. It gives back first what was kept while the broker was away, and returns what is now.
-func (b *Bus) work(ctx context.Context, w Worker, kept []Delivery) (keep []Delivery, err error) {
+func (b *Bus) work(ctx context.Context, w Worker, kept []Delivery, t *turn) (keep []Delivery, err error) {
 	setup, cancel := within(ctx, requestTimeout)
 	cons, err := b.js.Consumer(setup, w.Stream, w.Consumer)
 	cancel()
@@ -127,9 +145,14 @@ func (b *Bus) work(ctx context.Context, w Worker, kept []Delivery) (keep []Deliv
 	w.OnState(nil) // there may be no event for long
 	pin := ""
 	batch := make([]Delivery, 0, w.Batch)
+	yield, watched := t.watch(ctx)
 	defer func() {
 		stop()
-		keep = b.handOver(cc, batch, in, w, pin != "")
+		watched()
+		keep = b.handOver(cc, batch, in, w, pin)
+		if w.OnIdle != nil {
+			w.OnIdle()
+		}
 	}()
 	for {
 		batch = batch[:0]
@@ -140,28 +163,52 @@ func (b *Bus) work(ctx context.Context, w Worker, kept []Delivery) (keep []Deliv
 			return nil, err
 		case <-cc.Closed():
 			return nil, errors.New("bus: consumption ended")
+		case <-yield:
+			return nil, errYield
 		case d := <-in:
 			batch = append(batch, d)
 		}
-	more:
-		for len(batch) < w.Batch {
-			select {
-			case d := <-in:
-				batch = append(batch, d)
-			default:
-				break more
-			}
-		}
+		batch = w.gather(ctx, batch, in)
 		if now := batch[0].Headers().Get(pinHeader); now != pin {
 			pin = now
 			if err := b.active(ctx, w, cons, batch[0].Stream); err != nil {
 				return nil, err
 			}
 		}
-		if err := b.handle(ctx, w, batch); err != nil {
+		if err := b.handle(ctx, w, batch, yield); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// gather adds what is there, or comes within Linger, to a batch. What it was given waits no longer where ctx ends.
+func (w *Worker) gather(ctx context.Context, batch []Delivery, in <-chan Delivery) []Delivery {
+	var late <-chan time.Time
+	for len(batch) < w.Batch {
+		select {
+		case d := <-in:
+			batch = append(batch, d)
+			continue
+		default:
+		}
+		if w.Linger <= 0 {
+			break
+		}
+		if late == nil {
+			t := time.NewTimer(w.Linger)
+			defer t.Stop()
+			late = t.C
+		}
+		select {
+		case d := <-in:
+			batch = append(batch, d)
+			continue
+		case <-late:
+		case <-ctx.Done():
+		}
+		break
+	}
+	return batch
 }
 
 // pinHeader names, on each delivery, the worker that is pinned.
@@ -179,15 +226,15 @@ func (b *Bus) active(ctx context.Context, w Worker, cons jetstream.Consumer, nex
 		return fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
 	}
 	first, last := info.AckFloor.Stream+1, max(info.Delivered.Stream, next)
-	if info.NumAckPending == 0 || first > last {
-		return nil
+	if info.NumAckPending == 0 {
+		last = 0
 	}
 	return w.OnActive(ctx, first, last)
 }
 
 // handOver gives back what was delivered and not handled, and the pin, so that another worker goes on at once. It returns what
 // cannot be given back because the broker is away.
-func (b *Bus) handOver(cc jetstream.ConsumeContext, batch []Delivery, in chan Delivery, w Worker, pinned bool) (keep []Delivery) {
+func (b *Bus) handOver(cc jetstream.ConsumeContext, batch []Delivery, in chan Delivery, w Worker, pin string) (keep []Delivery) {
 	away := b.Check(context.Background()) != nil
 	if away { // draining would wait 10 s for an answer
 		cc.Stop()
@@ -214,18 +261,34 @@ func (b *Bus) handOver(cc jetstream.ConsumeContext, batch []Delivery, in chan De
 	for _, d := range undone {
 		_ = d.Nak() // of no effect on what is acknowledged
 	}
-	if pinned {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		if s, err := b.js.Stream(ctx, w.Stream); err == nil {
-			_ = s.UnpinConsumer(ctx, w.Consumer, subject.PinGroup) // it expires otherwise
-		}
-	}
+	b.unpin(w, pin)
 	return nil
 }
 
-// handle repeats a batch until it is done or ctx ends, and acknowledges it.
-func (b *Bus) handle(ctx context.Context, w Worker, batch []Delivery) error {
+// unpin gives back a pin, unless it is another worker's by now. Without it, it expires.
+func (b *Bus) unpin(w Worker, pin string) {
+	if pin == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	s, err := b.js.Stream(ctx, w.Stream)
+	if err != nil {
+		return
+	}
+	c, err := s.Consumer(ctx, w.Consumer)
+	if err != nil {
+		return
+	}
+	for _, g := range c.CachedInfo().PriorityGroups {
+		if g.Group == subject.PinGroup && g.PinnedClientID == pin {
+			_ = s.UnpinConsumer(ctx, w.Consumer, subject.PinGroup)
+		}
+	}
+}
+
+// handle repeats a batch until it is done, ctx ends or somebody else is to try, and acknowledges it.
+func (b *Bus) handle(ctx context.Context, w Worker, batch []Delivery, yield <-chan struct{}) error {
 	failed := false
 	for n := 0; ; n++ {
 		err := w.Handle(ctx, batch)
@@ -242,6 +305,11 @@ func (b *Bus) handle(ctx context.Context, w Worker, batch []Delivery) error {
 		}
 		if err := Sleep(ctx, Backoff(n)); err != nil {
 			return err
+		}
+		select {
+		case <-yield:
+			return errYield
+		default:
 		}
 		for _, d := range batch { // not again to somebody else meanwhile
 			_ = d.InProgress()

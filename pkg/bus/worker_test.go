@@ -442,3 +442,39 @@ func TestPoisonIsPutAsideWithItsReasonAndOriginAndBlocksNobody(t *testing.T) {
 		t.Fatalf("got %s %s with %v; want event 3 with its reason, origin and seq", m.Subject, m.Data, m.Header)
 	}
 }
+
+func TestAWorkerThatLingersHandsOverFullBatches(t *testing.T) { lingers(t, time.Hour, 5, true) }
+
+func TestAWorkerThatLingersHandsOverWhatCameInTime(t *testing.T) {
+	lingers(t, 10*time.Millisecond, 500, false)
+}
+
+// lingers has a worker handle 5 events that come one by one.
+func lingers(t *testing.T, linger time.Duration, batch int, atOnce bool) {
+	_, b := broker(t)
+	consumer(t, b, time.Minute)
+	batches := make(chan int, 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- b.Work(ctx, bus.Worker{Stream: "TEST", Consumer: "WORK", Batch: batch, Linger: linger,
+			Handle: func(_ context.Context, d []bus.Delivery) error { batches <- len(d); return nil }})
+	}()
+	for range 5 {
+		fill(t, b, "test.a", 1)
+	}
+	for total := 0; total < 5; {
+		select {
+		case n := <-batches:
+			if total += n; atOnce && n != 5 {
+				t.Errorf("got a batch of %d; want all 5 at once", n)
+			}
+		case <-time.After(patience):
+			t.Fatalf("only %d were handled", total)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

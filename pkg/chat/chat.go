@@ -16,8 +16,20 @@ const (
 	MaxText = 99_999
 	// MaxTitle is the length of the longest title of a group, in Unicode code points.
 	MaxTitle = 200
+	// MaxDescription is the length of the longest description of a group, in Unicode code points.
+	MaxDescription = 2_000
+	// MaxPicture is the length of the longest URL of a picture, in bytes.
+	MaxPicture = 2_048
 	// MaxID is the length of the longest id, in bytes: an id is one token of a NATS subject.
 	MaxID = 64
+	// MaxEmoji is the length of the longest emoji of a reaction, in bytes.
+	MaxEmoji = 64
+	// MaxReactions is how many different emoji the reactions to a message have at most. One that comes later is not shown.
+	MaxReactions = 20
+	// MaxEdits is how often a message may be edited.
+	MaxEdits = 100
+	// MaxPins is how many messages of a chat are pinned at most.
+	MaxPins = 50
 	// MaxPage is how many events a page of history holds at most.
 	MaxPage = 200
 )
@@ -108,9 +120,12 @@ func TimeOf(t time.Time) Time { return Time{t.UTC().Truncate(time.Microsecond)} 
 func (t Time) MarshalJSON() ([]byte, error) {
 	b := make([]byte, 0, len(timeLayout)+2)
 	b = append(b, '"')
-	b = t.UTC().AppendFormat(b, timeLayout)
+	b = t.AppendText(b)
 	return append(b, '"'), nil
 }
+
+// AppendText appends the time as MarshalJSON writes it, without quotes.
+func (t Time) AppendText(b []byte) []byte { return t.UTC().AppendFormat(b, timeLayout) }
 
 // UnmarshalJSON reads any RFC 3339 time.
 func (t *Time) UnmarshalJSON(b []byte) error {

@@ -28,21 +28,6 @@ func groupActor(s *State, by UserID) (Member, error) {
 	return m, err
 }
 
-// Send appends a message.
-type Send struct {
-	Sender   UserID
-	ClientID ClientID
-	Text     string
-}
-
-// Decide allows every member. It fails with NotFound.
-func (c Send) Decide(s *State) ([]Event, error) {
-	if _, err := actor(s, c.Sender); err != nil {
-		return nil, err
-	}
-	return []Event{{Type: Message, Sender: c.Sender, ClientID: c.ClientID, Text: c.Text}}, nil
-}
-
 // Create makes a chat: By becomes the owner of a group; the two of a direct chat are plain members.
 type Create struct {
 	By      UserID
@@ -170,15 +155,5 @@ type SetTitle struct {
 
 // Decide allows owner and admins. It fails with NotFound or Forbidden.
 func (c SetTitle) Decide(s *State) ([]Event, error) {
-	by, err := groupActor(s, c.By)
-	if err != nil {
-		return nil, err
-	}
-	if by.Role == Plain {
-		return nil, Errorf(Forbidden, "that takes a stronger role")
-	}
-	if s.Title == c.Title {
-		return nil, nil
-	}
-	return []Event{{Type: Changed, Change: TitleChanged, By: c.By, Title: &c.Title}}, nil
+	return SetGroup{By: c.By, Title: &c.Title}.Decide(s)
 }

@@ -144,7 +144,8 @@ func TestDirectChatCannotBeChangedAndNoChatIsNobodys(t *testing.T) {
 		return []chat.Command{
 			chat.PutMember{By: by, User: "cid"}, chat.PutMember{By: by, User: "bob", Role: chat.Owner},
 			chat.RemoveMember{By: by, User: "bob"}, chat.RemoveMember{By: by, User: by}, chat.RemoveMember{By: by, User: "cid"},
-			chat.SetTitle{By: by, Title: "t"}, chat.SetTitle{By: by, Title: ""},
+			chat.SetTitle{By: by, Title: "t"}, chat.SetTitle{By: by, Title: ""}, chat.SetGroup{By: by},
+			chat.MakeInvite{By: by, Digest: "x"}, chat.RevokeInvite{By: by},
 		}
 	}
 	for _, c := range commands("ann") {

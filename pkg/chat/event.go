@@ -5,11 +5,23 @@ import "unicode/utf8"
 // EventType tells what an event of a chat's log is.
 type EventType string
 
-// The types of event.
+// The types of event. Edited, Deleted and Reacted say what became of the message at Target.
 const (
 	Message EventType = "message"
 	Changed EventType = "chat"
+	Edited  EventType = "edit"
+	Deleted EventType = "deletion"
+	Reacted EventType = "reaction"
 )
+
+// Known tells whether a chat's log has events of the type.
+func (t EventType) Known() bool {
+	switch t {
+	case Message, Changed, Edited, Deleted, Reacted:
+		return true
+	}
+	return false
+}
 
 // Change names what an event of type Changed did.
 type Change string
@@ -21,9 +33,30 @@ const (
 	MemberRemoved Change = "member_removed"
 	RoleChanged   Change = "role"
 	TitleChanged  Change = "title"
+
+	PictureChanged     Change = "picture"
+	DescriptionChanged Change = "description"
+	InviteChanged      Change = "invite"
+	Pinned             Change = "pinned"
+	Unpinned           Change = "unpinned"
+	// Erased says that the texts of all messages of User up to here are erased, with their account.
+	Erased Change = "erased"
 )
 
-// Event is one entry of a chat's log: a message or a change. Its JSON is what the log stores, what the store keeps and
+// Forward says whose message was passed on.
+type Forward struct {
+	Sender UserID `json:"sender"`
+	SentAt Time   `json:"sent_at"`
+}
+
+// Erasure says that the text of an event is gone: by whom, when, and with which event of the chat.
+type Erasure struct {
+	Seq Seq    `json:"seq"`
+	By  UserID `json:"by"`
+	At  Time   `json:"at"`
+}
+
+// Event is one entry of a chat's log: a message, what became of one, or a change of the chat. Its JSON is what the log stores, what the store keeps and
 // what clients receive; it is encoded once, by whoever appends it.
 type Event struct {
 	Type EventType `json:"type"`
@@ -37,6 +70,19 @@ type Event struct {
 	ClientID ClientID `json:"client_id,omitempty"`
 	Text     string   `json:"text,omitempty"`
 	SentAt   *Time    `json:"sent_at,omitempty"`
+	// ReplyTo is the message that is answered. Mentions are of members; an edit may have them too.
+	ReplyTo   Seq      `json:"reply_to,omitempty"`
+	Mentions  []UserID `json:"mentions,omitempty"`
+	Forwarded *Forward `json:"forwarded,omitempty"`
+
+	// Of an edit, a deletion, a reaction, and of the changes Pinned and Unpinned: the message concerned. By and At say by whom and when,
+	// Text what an edited message reads now. Removed says that a reaction was taken back.
+	Target  Seq    `json:"target,omitempty"`
+	Emoji   string `json:"emoji,omitempty"`
+	Removed bool   `json:"removed,omitempty"`
+
+	// Deleted says of a message or an edit that its text is gone. Such an event is a stub: it keeps the place in the order.
+	Deleted *Erasure `json:"deleted,omitempty"`
 
 	// Of a change. User is whom it concerns, By who made it. Kind and Members come with Created only, Title with
 	// Created and TitleChanged.
@@ -48,6 +94,20 @@ type Event struct {
 	Kind    Kind     `json:"kind,omitempty"`
 	Members []Member `json:"members,omitempty"`
 	At      *Time    `json:"at,omitempty"`
+
+	// Of the changes of the same name. Empty is none any more; Invite is the digest of a link's secret.
+	Picture     *string `json:"picture,omitempty"`
+	Description *string `json:"description,omitempty"`
+	Invite      *string `json:"invite,omitempty"`
+
+	// Stubs are the events whose texts go with this deletion, without them. They are no part of the event.
+	Stubs []Event `json:"-"`
+}
+
+// Stub is the event without what a person wrote, as it stands once d has erased it.
+func (e Event) Stub(d Erasure) Event {
+	e.Text, e.ReplyTo, e.Mentions, e.Forwarded, e.Deleted = "", 0, nil, nil, &d
+	return e
 }
 
 // Time is when the event was appended, by the clock of the node that appended it. It orders nothing.

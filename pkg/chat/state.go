@@ -19,13 +19,22 @@ type Departure struct {
 	UserID UserID `json:"user_id"`
 	Since  Seq    `json:"since"`
 	Until  Seq    `json:"until"`
+	// By is who removed them; empty where they left, and of departures from before it was kept.
+	By UserID `json:"by,omitempty"`
 }
 
 // maxDepartures bounds what a state remembers of former members: as many as can be in a chat.
 const maxDepartures = MaxMembers
 
-// State is what a chat is after the change at Seq: kind, title and members. A message does not change it. The zero
-// value is a chat that does not exist.
+// PinnedMessage is a message that is pinned to its chat.
+type PinnedMessage struct {
+	Seq Seq    `json:"seq"`
+	By  UserID `json:"by"`
+	At  Time   `json:"at"`
+}
+
+// State is what a chat is after the change at Seq: kind, title, members, pins. A message or a reaction does not change it. The
+// zero value is a chat that does not exist.
 type State struct {
 	Chat      ID       `json:"chat"`
 	Seq       Seq      `json:"seq"`
@@ -36,6 +45,20 @@ type State struct {
 	// Left holds the latest departures, oldest first, so that whoever delivers an older event still knows who was a
 	// member then. At most MaxMembers.
 	Left []Departure `json:"left,omitempty"`
+
+	// Picture, Description and Invite of a group; zero is none. See group.go.
+	Picture     string  `json:"picture,omitempty"`
+	Description string  `json:"description,omitempty"`
+	Invite      *Invite `json:"invite,omitempty"`
+	// Pins are the pinned messages, in the order in which they were pinned. At most MaxPins.
+	Pins []PinnedMessage `json:"pins,omitempty"`
+	// LastEdit and LastErasure are the last edit of a message and the last deletion: what was read of a message before them may not
+	// be so any more.
+	LastEdit    Seq `json:"last_edit,omitempty"`
+	LastErasure Seq `json:"last_erasure,omitempty"`
+	// Blocks are who of a direct chat has blocked the other, Gone who has deleted their account. See block.go.
+	Blocks []UserID `json:"blocks,omitempty"`
+	Gone   []Gone   `json:"gone,omitempty"`
 }
 
 // Exists tells whether the chat was created.
@@ -71,17 +94,30 @@ func (s *State) ReceiversAt(seq Seq) []UserID {
 // Apply returns the state after e. The receiver is not changed. It fails when e is not a change that can follow the
 // state: then the log is damaged.
 func (s *State) Apply(e *Event) (*State, error) {
-	if e.Type != Changed {
+	if e.Type == Message || e.Type == Reacted {
 		return s, nil
 	}
-	next := &State{Chat: s.Chat, Seq: e.Seq, Kind: s.Kind, Title: s.Title, CreatedAt: s.CreatedAt,
-		Members: slices.Clone(s.Members), Left: slices.Clone(s.Left)}
+	next := new(State)
+	*next = *s
+	next.Seq, next.Members, next.Left, next.Pins = e.Seq, slices.Clone(s.Members), slices.Clone(s.Left), slices.Clone(s.Pins)
 	at := slices.IndexFunc(next.Members, func(m Member) bool { return m.UserID == e.User })
 	bad := func(why string) (*State, error) {
 		return nil, fmt.Errorf("chat: event %d (%s) does not follow state %d: %s", e.Seq, e.Change, s.Seq, why)
 	}
 	if (e.Change == Created) == s.Exists() || e.Seq <= s.Seq {
 		return bad("order")
+	}
+	unpin := func() {
+		next.Pins = slices.DeleteFunc(next.Pins, func(p PinnedMessage) bool { return p.Seq == e.Target })
+	}
+	switch e.Type {
+	case Edited:
+		next.LastEdit = e.Seq
+		return next, nil
+	case Deleted:
+		next.LastErasure = e.Seq
+		unpin()
+		return next, nil
 	}
 	switch e.Change {
 	case Created:
@@ -101,7 +137,11 @@ func (s *State) Apply(e *Event) (*State, error) {
 		if at < 0 {
 			return bad("is no member")
 		}
-		next.Left = append(next.Left, Departure{UserID: e.User, Since: next.Members[at].Since, Until: e.Seq})
+		gone := Departure{UserID: e.User, Since: next.Members[at].Since, Until: e.Seq}
+		if e.By != e.User {
+			gone.By = e.By
+		}
+		next.Left = append(next.Left, gone)
 		if over := len(next.Left) - maxDepartures; over > 0 {
 			next.Left = slices.Delete(next.Left, 0, over)
 		}
@@ -116,6 +156,19 @@ func (s *State) Apply(e *Event) (*State, error) {
 			return bad("no title")
 		}
 		next.Title = *e.Title
+	case PictureChanged, DescriptionChanged, InviteChanged:
+		if !next.describe(e) {
+			return bad("nothing is said")
+		}
+	case Pinned:
+		next.Pins = append(next.Pins, PinnedMessage{Seq: e.Target, By: e.By, At: e.Time()})
+	case Unpinned:
+		unpin()
+	case Erased:
+		next.LastErasure = e.Seq
+		next.leave(e)
+	case Blocked, Unblocked:
+		next.block(e)
 	default:
 		return bad("unknown change")
 	}

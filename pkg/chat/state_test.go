@@ -18,11 +18,15 @@ type world struct {
 	seq   chat.Seq
 	roles map[chat.UserID]chat.Role
 	title string
-	past  []map[chat.UserID]bool // receivers of the event at seq = index + 1
-	left  []chat.Seq             // of each departure
+	about [3]string                // picture, description, digest of the link
+	shut  map[chat.UserID]chat.Seq // whom somebody removed, with which event
+	past  []map[chat.UserID]bool   // receivers of the event at seq = index + 1
+	left  []chat.Seq               // of each departure
 }
 
-func newWorld() *world { return &world{state: &chat.State{}, roles: map[chat.UserID]chat.Role{}} }
+func newWorld() *world {
+	return &world{state: &chat.State{}, roles: map[chat.UserID]chat.Role{}, shut: map[chat.UserID]chat.Seq{}}
+}
 
 // do decides and applies a command as an append does.
 func (w *world) do(t *rapid.T, c chat.Command) error {
@@ -47,7 +51,8 @@ func (w *world) do(t *rapid.T, c chat.Command) error {
 			t.Fatalf("decided what cannot follow: %v", err)
 		}
 		if after := w.state; !slices.Equal(after.Members, before.Members) || !slices.Equal(after.Left, before.Left) ||
-			after.Seq != before.Seq || after.Title != before.Title {
+			after.Seq != before.Seq || after.Title != before.Title || after.Picture != before.Picture ||
+			after.Description != before.Description || after.Invite != before.Invite {
 			t.Fatalf("Apply changed its receiver from %+v to %+v", before, *after)
 		}
 		if e.Type == chat.Message && next != w.state {
@@ -78,6 +83,15 @@ func (w *world) learn(e *chat.Event) {
 	case chat.MemberRemoved:
 		delete(w.roles, e.User)
 		w.left = append(w.left, e.Seq)
+		if delete(w.shut, e.User); e.By != e.User {
+			w.shut[e.User] = e.Seq
+		}
+	case chat.PictureChanged:
+		w.about[0] = *e.Picture
+	case chat.DescriptionChanged:
+		w.about[1] = *e.Description
+	case chat.InviteChanged:
+		w.about[2] = *e.Invite
 	case chat.TitleChanged:
 		w.title = *e.Title
 	}
@@ -131,6 +145,13 @@ func (w *world) check(t *rapid.T) {
 	if s.Kind == chat.Direct && (len(s.Members) != 2 || len(s.Left) > 0 || s.Seq != 1) {
 		t.Fatalf("a direct chat has changed: %+v", s)
 	}
+	digest := ""
+	if s.Invite != nil {
+		digest = s.Invite.Digest
+	}
+	if got := [3]string{s.Picture, s.Description, digest}; got != w.about {
+		t.Fatalf("got %q; want %q", got, w.about)
+	}
 	if s.Title != w.title || len(s.Left) > chat.MaxMembers || s.Seq > w.seq {
 		t.Fatalf("got title %q, %d departures, state %d; want %q, at most %d, at most %d", s.Title, len(s.Left), s.Seq,
 			w.title, chat.MaxMembers, w.seq)
@@ -162,12 +183,38 @@ func (w *world) checkReceivers(t *rapid.T, from chat.Seq) {
 	}
 }
 
+// mayJoin holds what is decided on a wish to join against the model.
+func (w *world) mayJoin(t *rapid.T, c chat.Command) {
+	join, ok := c.(chat.Join)
+	if !ok {
+		return
+	}
+	var want chat.Code
+	_, in := w.roles[join.User]
+	removed, shut := w.shut[join.User]
+	switch {
+	case w.about[2] != join.Digest, len(w.roles) == 0:
+		want = chat.NotFound
+	case in:
+	case shut && removed > w.horizon():
+		want = chat.Forbidden
+	case len(w.roles) >= chat.MaxMembers:
+		want = chat.TooManyMembers
+	}
+	events, err := c.Decide(w.state)
+	if want == "" && (err != nil || in == (len(events) > 0)) || want != "" && !chat.Is(err, want) {
+		t.Fatalf("%+v, member %v: got %+v, %v; want %q", join, in, events, err, want)
+	}
+}
+
 var people = func() (out []chat.UserID) {
 	for i := range 130 {
 		out = append(out, chat.UserID(fmt.Sprintf("u%03d", i)))
 	}
 	return out
 }()
+
+var words = []string{"one", "two"}
 
 // command draws something that somebody wants, allowed or not. A small circle leaves and comes back often.
 func command(t *rapid.T, w *world, circle int) chat.Command {
@@ -184,7 +231,19 @@ func command(t *rapid.T, w *world, circle int) chat.Command {
 		}
 	}
 	role := rapid.SampledFrom([]chat.Role{chat.NoRole, chat.NoRole, chat.Plain, chat.Admin, chat.Owner})
-	switch rapid.IntRange(0, 9).Draw(t, "command") {
+	switch rapid.IntRange(0, 13).Draw(t, "command") {
+	case 10, 11:
+		return chat.Join{User: anyone("joins"), Digest: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "digest")}
+	case 12:
+		if rapid.IntRange(0, 2).Draw(t, "revoke") == 0 {
+			return chat.RevokeInvite{By: by}
+		}
+		return chat.MakeInvite{By: by, Digest: rapid.SampledFrom([]string{"x", "y"}).Draw(t, "digest")}
+	case 13:
+		word := func(name string) *string {
+			return rapid.SampledFrom([]*string{nil, new(string), &words[0], &words[1]}).Draw(t, name)
+		}
+		return chat.SetGroup{By: by, Title: word("title"), Picture: word("picture"), Description: word("description")}
 	case 0:
 		return chat.Send{Sender: by, ClientID: "x", Text: "hello"}
 	case 1:
@@ -217,6 +276,7 @@ func TestStateIsWhatAModelThatForgetsNothingSays(t *testing.T) {
 		for range rapid.IntRange(0, 200).Draw(t, "steps") {
 			c := command(t, w, circle)
 			before := w.seq
+			w.mayJoin(t, c)
 			if err := w.do(t, c); err != nil {
 				if w.seq != before {
 					t.Fatalf("%+v was refused and done", c)
@@ -291,6 +351,9 @@ func TestEventThatCannotFollowIsRefused(t *testing.T) {
 		{"a member who comes again", group, chat.Event{Change: chat.MemberAdded, Seq: 6, User: "bob"}},
 		{"a stranger who leaves", group, chat.Event{Change: chat.MemberRemoved, Seq: 6, User: "cid"}},
 		{"a stranger's role", group, chat.Event{Change: chat.RoleChanged, Seq: 6, User: "cid"}},
+		{"a picture that is none", group, chat.Event{Change: chat.PictureChanged, Seq: 6}},
+		{"a description that is none", group, chat.Event{Change: chat.DescriptionChanged, Seq: 6, Title: &title}},
+		{"a link that is none", group, chat.Event{Change: chat.InviteChanged, Seq: 6}},
 		{"a title that is none", group, chat.Event{Change: chat.TitleChanged, Seq: 6}},
 		{"a change nobody knows", group, chat.Event{Change: "painted", Seq: 6}},
 		{"no change", group, chat.Event{Seq: 6}},

@@ -1,11 +1,14 @@
 package chatlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,6 +27,9 @@ type entry struct {
 	// stateAt is when the state was written to the broker.
 	stateAt time.Time
 	passed  passed
+	// weight is what the chat counts in used, which is nil where it is in no cache (any more).
+	weight int64
+	used   *atomic.Int64
 }
 
 func (e *entry) get() (Snapshot, time.Time) {
@@ -40,8 +46,17 @@ func (e *entry) replace(s Snapshot, stateAt time.Time) {
 		e.passed.forget(s.Head.Seq)
 	}
 	if s.Head.Seq >= e.snap.Head.Seq {
-		e.snap = s
+		e.take(s)
 		e.stateWritten(stateAt)
+	}
+}
+
+// take takes a snapshot. Who calls it holds mu.
+func (e *entry) take(s Snapshot) {
+	changed := s.State != e.snap.State
+	e.snap = s
+	if changed {
+		e.weighAgain()
 	}
 }
 
@@ -52,7 +67,7 @@ func (e *entry) landed(before chat.Seq, s Snapshot, id ID, stateAt time.Time) {
 	if e.snap.Head.Seq != before {
 		return // what flows past was quicker, or tells later
 	}
-	e.snap = s
+	e.take(s)
 	e.stateWritten(stateAt)
 	if id != 0 {
 		e.passed.add(id, s.Head.Seq)
@@ -70,14 +85,18 @@ func (l *Log) remember(id chat.ID, s Snapshot, stateAt time.Time) {
 	if !s.State.Exists() {
 		return
 	}
+	s.Head.Body = nil // may be large, and is of use only to who has just read it
 	if e, ok := l.cache.Get(id); ok {
 		e.replace(s, stateAt)
 		return
 	}
 	e := &entry{snap: s, stateAt: stateAt, passed: passed{total: l.ids, since: s.Head.Seq}}
-	if evicted := l.cache.Add(id, e); evicted {
-		l.m.evicted.Inc()
+	// The id may be a piece of something larger, which would be kept with it.
+	there, evicted := l.cache.put(chat.ID(strings.Clone(string(id))), e)
+	if there != nil {
+		there.replace(s, stateAt)
 	}
+	l.m.evicted.Add(float64(evicted))
 }
 
 // known returns the chat from the cache, or else from the broker; fresh tells which.
@@ -112,13 +131,26 @@ func (l *Log) Snapshot(ctx context.Context, id chat.ID) (Snapshot, error) {
 }
 
 // refresh reads head and state together from the broker, and from Older what has aged out of it.
+//
+// A log that is behind what was known before the question has lost events, with its brokers' disks, say: what is known of the chat is
+// forgotten, or nothing could be appended to it any more.
 func (l *Log) refresh(ctx context.Context, id chat.ID) (Snapshot, error) {
+	var before Snapshot
+	if e, ok := l.cache.Peek(id); ok {
+		before, _ = e.get()
+	}
 	p := l.Partition(id)
-	msgs, err := l.bus.LastFor(ctx, subject.ChatStream(p), subject.LogAndState(p, id))
+	msgs, err := l.last(ctx, id)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	return l.assemble(ctx, id, msgs)
+	s, err := l.assemble(ctx, id, msgs)
+	if err == nil && s.Head.Seq < before.Head.Seq {
+		l.log.Error("log has lost events", "partition", p, "chat", id, "known", before.Head.Seq, "seq", s.Head.Seq)
+		l.cache.Remove(id)
+		l.remember(id, s, time.Time{})
+	}
+	return s, err
 }
 
 // assemble makes a snapshot of the last messages of a chat's subjects.
@@ -203,29 +235,34 @@ const (
 	olderAtOnce     = 16
 )
 
-// Snapshots returns the newest head and state of many chats; those that do not exist are left out.
+// Snapshots returns the newest head and state of many chats; those that do not exist are left out. With an error comes what could be
+// read all the same.
 func (l *Log) Snapshots(ctx context.Context, ids []chat.ID) (map[chat.ID]Snapshot, error) {
-	byPart := make(map[int][]chat.ID)
-	for _, id := range ids {
-		p := l.Partition(id)
-		byPart[p] = append(byPart[p], id)
-	}
 	out := make(map[chat.ID]Snapshot, len(ids))
-	var mu sync.Mutex // guards out
-	g, ctx := errgroup.WithContext(ctx)
+	var mu sync.Mutex // guards out and failed
+	var failed error
+	var g errgroup.Group
 	g.SetLimit(olderAtOnce)
-	for p, ids := range byPart {
-		for len(ids) > 0 {
-			some := ids[:min(len(ids), snapshotsPerGet)]
-			ids = ids[len(some):]
+	note := func(id chat.ID, s Snapshot, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err != nil:
+			failed = cmp.Or(failed, err)
+		case s.State.Exists():
+			out[id] = s
+		}
+	}
+	for p, ids := range l.byPartition(ids) {
+		for some := range slices.Chunk(ids, snapshotsPerGet) {
 			subjects := make([]string, len(some))
 			for i, id := range some {
 				subjects[i] = subject.LogAndState(p, id)
 			}
 			msgs, err := l.bus.LastFor(ctx, subject.ChatStream(p), subjects...)
 			if err != nil {
-				_ = g.Wait()
-				return nil, l.unavailable(err)
+				note("", Snapshot{}, err)
+				break
 			}
 			byChat := make(map[chat.ID][]*bus.Msg, len(some))
 			for _, m := range msgs {
@@ -235,21 +272,15 @@ func (l *Log) Snapshots(ctx context.Context, ids []chat.ID) (map[chat.ID]Snapsho
 			for _, id := range some {
 				g.Go(func() error {
 					s, err := l.assemble(ctx, id, byChat[id])
-					if err != nil {
-						return err
-					}
-					if s.State.Exists() {
-						mu.Lock()
-						out[id] = s
-						mu.Unlock()
-					}
+					note(id, s, err)
 					return nil
 				})
 			}
 		}
 	}
-	if err := g.Wait(); err != nil {
-		return nil, l.unavailable(err)
+	_ = g.Wait() // each has noted its own
+	if failed != nil {
+		return out, l.unavailable(failed)
 	}
 	return out, nil
 }
@@ -306,8 +337,10 @@ func (e *entry) observe(o Observed) (Snapshot, bool) {
 		if err != nil {
 			return Snapshot{}, false
 		}
-		next.Head.N, e.stateAt = ev.N, time.Now()
+		if next.Head.N = ev.N; next.State != e.snap.State {
+			e.stateAt = time.Now()
+		}
 	}
-	e.snap = next
+	e.take(next)
 	return next, true
 }

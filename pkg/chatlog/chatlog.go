@@ -62,8 +62,9 @@ type Older interface {
 	Record(ctx context.Context, id chat.ID) (store.Record, error)
 	// Find returns where a message stands, in the store or between it and the head. It fails with store.ErrNotFound.
 	Find(ctx context.Context, id chat.ID, sender chat.UserID, client chat.ClientID) (store.Found, error)
-	// Sent returns what a person has sent to a chat, in the store or behind it.
-	Sent(ctx context.Context, id chat.ID, sender chat.UserID) (Sent, error)
+	// Sent returns what a person has sent to a chat, in the store or behind it. Where since is not zero, what was sent behind that event may be
+	// missing, as Sent.UpTo says.
+	Sent(ctx context.Context, id chat.ID, sender chat.UserID, since chat.Seq) (Sent, error)
 	// Cursor returns the cursor in the store; the zero Seq where there is none.
 	Cursor(ctx context.Context, id chat.ID, user chat.UserID) (store.Cursor, error)
 	// Page returns events from store and tail together.

@@ -13,17 +13,13 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// TestThreeBrokersKeepThePromisesWhileOneAfterTheOtherIsStopped is the suite of one broker on three copies: writers race in some
-// chats from three nodes, retry what was not acked, and meanwhile each broker is stopped and started in turn.
-func TestThreeBrokersKeepThePromisesWhileOneAfterTheOtherIsStopped(t *testing.T) {
-	c := meshtest.NewCluster(t)
-	layout := meshtest.Layout(2)
-	layout.Replicas = 3
-	meshtest.Eventually(t, 30*time.Second, "the streams are there", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		return c.Bus(t).Ensure(ctx, layout) == nil
-	})
+// TestThreeBrokersKeepThePromisesWhileOneAfterTheOtherIsKilledAndPaused drives three broker processes that keep three copies:
+// writers race in some chats from three nodes, retry what was not acked, and meanwhile each broker in turn is killed and started
+// again, or paused for longer than an election takes.
+func TestThreeBrokersKeepThePromisesWhileOneAfterTheOtherIsKilledAndPaused(t *testing.T) {
+	c := meshtest.StartProcesses(t)
+	t.Cleanup(c.Close)
+	lay(t, c, 2)
 	logs := []*chatlog.Log{newLog(t, c, 2), newLog(t, c, 2), newLog(t, c, 2)}
 	const chats = 4
 	for n := range chats {
@@ -64,11 +60,21 @@ func TestThreeBrokersKeepThePromisesWhileOneAfterTheOtherIsStopped(t *testing.T)
 			}
 		})
 	}
-	for i := range 3 {
+	for i := range 6 {
 		time.Sleep(time.Second) // some load before each fault
-		c.Stop(i)
-		time.Sleep(time.Second)
-		c.Start(i)
+		if i%2 == 0 {
+			c.Kill(i / 2)
+			time.Sleep(time.Second)
+			c.Start(t, i/2)
+			continue
+		}
+		if err := c.Pause(i / 2); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Second) // an election takes 4 to 9 s
+		if err := c.Continue(i / 2); err != nil {
+			t.Fatal(err)
+		}
 	}
 	time.Sleep(time.Second)
 	close(stop)

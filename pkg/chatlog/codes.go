@@ -13,13 +13,16 @@ import (
 //	10071  another event came first (the answer has the sequence that the subject has)      R1, R3
 //	10164  the same, from a batch or from an append still in flight                         R1 batches, R3
 //	10158  a message with the same id is in flight                                          R3
-//	10163  the last sequence of the subject is not known yet, after a change of leader      R3
+//	10163  the last sequence of the subject is not known yet, after a change of leader      R3 of old; 2.15.2 says it nowhere
 //	10201  a message id in an atomic batch is a duplicate: the whole batch is refused       R1, R3
 //	10176  too many batches in flight, from a batch of several                              R1, R3
 //	10210  the same, from a batch of one                                                    R1, R3
 //	10077  the stream has reached a limit: nothing can be written until there is room       R1, R3
-//	10047  the account or the disk has reached one                                          R1, R3
-//	10023  the same                                                                         R1, R3
+//	10023  the server has reached one                                                       R1, R3
+//	10047  the same, said to who would make a stream                                        R1, R3
+//
+// Each is provoked on a real broker in package bus (refusals_test.go, publish_test.go), and forged here to appends that were stored
+// and to such that were not (codes_test.go).
 const (
 	codeWrongLast        = 10071
 	codeWrongLastPending = 10164

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,7 +15,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/subject"
-	"github.com/chatmesh/chatmesh/pkg/wire"
+	"github.com/chatmesh/chatmesh/pkg/trace"
 )
 
 // Bounds of a committer.
@@ -25,6 +25,8 @@ const (
 	queueBytes = 64 << 20
 	// commitItems and commitBytes bound one commit.
 	commitItems = 400
+	// commitMsgs bounds the messages of one commit: the broker takes 1,000 in a batch.
+	commitMsgs  = 900
 	commitBytes = 8 << 20
 	// batchFrom is how many appends must wait for an atomic batch to be faster than publishing them one by one.
 	batchFrom = 12
@@ -37,22 +39,80 @@ var (
 	errFull = errors.New("chatlog: queue full")
 	// errBehind says that the store is so far behind that the log may forget what it does not have.
 	errBehind = errors.New("the store is too far behind the log")
+	// errNoRoom says that the disk is nearly full: nothing was published.
+	errNoRoom = errors.New("chatlog: no room")
 	// errStopped says that nobody waits for the outcome any more.
 	errStopped = errors.New("chatlog: stopped")
 	// errDoubt says that the append may or may not stand.
 	errDoubt = errors.New("chatlog: in doubt")
+	// errBefore says that the one before it did not land: nothing was published.
+	errBefore = errors.New("chatlog: the one before did not land")
 )
 
 // item is an append that waits.
 type item struct {
 	ctx  context.Context
+	span trace.Span // off for most
 	id   chat.ID
 	cmd  chat.Command
 	key  string
 	at   chat.Time
 	size int
+	// msgs is how many messages it may take.
+	msgs int
 	snap Snapshot
-	done chan outcome
+	// behind is the one of the same caller and chat that comes before, nil for none.
+	behind *item
+	// stuck says that it did not land, so that those behind it must not; only commits use it, and one chat is in one commit at a time.
+	stuck bool
+
+	// out is the outcome once finished is true, and waits is told.
+	out      outcome
+	finished atomic.Bool
+	waits    *waits
+}
+
+// waits are the items that one caller waits for.
+type waits struct {
+	left atomic.Int32
+	done chan struct{}
+}
+
+func newWaits(n int) *waits {
+	w := &waits{done: make(chan struct{})}
+	w.left.Store(int32(n))
+	return w
+}
+
+// skip says that one of them has its outcome.
+func (w *waits) skip() {
+	if w.left.Add(-1) == 0 {
+		close(w.done)
+	}
+}
+
+// wait waits until all have theirs, or for the end of ctx.
+func (w *waits) wait(ctx context.Context) {
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+	}
+}
+
+// finish gives an item its outcome, once.
+func (it *item) finish(out outcome) {
+	it.stuck = out.err != nil
+	it.out = out
+	it.finished.Store(true)
+	it.waits.skip()
+}
+
+// outcome is what became of an item, or that nobody waits any more.
+func (it *item) outcome() outcome {
+	if it.finished.Load() {
+		return it.out
+	}
+	return outcome{err: errStopped}
 }
 
 // outcome is what became of an item. duplicateAt is the stream sequence of a message with the same id, if the broker said so;
@@ -64,107 +124,181 @@ type outcome struct {
 	err         error
 }
 
-// committer appends to the chats of one partition: what waits at the same time goes out together, one commit after the other.
+// committer appends to the chats of one partition: what waits at the same time goes out together.
 type committer struct {
 	log       *Log
 	partition int
 	single    bool
-	in        chan *item
-	bytes     atomic.Int64
 	// stopped says that nothing may be appended for now (guard.go).
 	stopped atomic.Bool
-	closed  chan struct{}
+	// flying are the commits under way.
+	flying sync.WaitGroup
+
+	mu sync.Mutex // guards the following fields
+	// held are the items that wait, in the order in which they came, of size bytes together; ready is how many of them are of a chat
+	// that no commit has under way.
+	held      []*item
+	bytes     int
+	ready     int
+	busy      map[chat.ID]struct{} // chats of the commits under way
+	flights   int                  // how many there are
+	lastTaken int                  // items of the last of them
+	ended     bool
 }
 
+// Of the commits of a partition maxFlights are under way at the same time, of different chats: while the broker stores one, the
+// next is made. The second must have secondFrom appends and half as many as the first: a batch costs the broker some milliseconds of CPU
+// however small it is.
+const (
+	maxFlights = 2
+	secondFrom = 64
+)
+
 func newCommitter(l *Log, partition int, single bool) *committer {
-	return &committer{log: l, partition: partition, single: single, in: make(chan *item, queueItems), closed: make(chan struct{})}
+	return &committer{log: l, partition: partition, single: single, busy: map[chat.ID]struct{}{}}
 }
 
 func randomID() string { return nuid.Next() }
 
-// submit waits for the outcome of an item, or for the end of its context.
-func (c *committer) submit(it *item) outcome {
+// submit waits until each item, which are of one caller, has an outcome, or for the end of ctx. Those of a chat land in their order, or
+// from some on none does.
+func (c *committer) submit(ctx context.Context, items []*item) {
+	refuse := func(err error) {
+		for _, it := range items {
+			it.finish(outcome{err: err})
+		}
+	}
 	if c.stopped.Load() {
-		return outcome{err: errBehind}
+		refuse(errBehind)
+		return
+	}
+	if c.log.noRoom.Load() {
+		refuse(errNoRoom)
+		return
 	}
 	if c.single {
-		c.commit([]*item{it})
-		return <-it.done
+		for _, it := range items {
+			c.commit([]*item{it})
+		}
+		return
 	}
-	if c.bytes.Add(int64(it.size)) > queueBytes {
-		c.bytes.Add(-int64(it.size))
-		return outcome{err: errFull}
+	size, msgs := 0, 0
+	for _, it := range items {
+		size += it.size
+		msgs += it.msgs
 	}
-	select {
-	case c.in <- it:
-	case <-c.closed:
-		c.bytes.Add(-int64(it.size))
-		return outcome{err: errStopped}
-	default:
-		c.bytes.Add(-int64(it.size))
-		return outcome{err: errFull}
+	c.mu.Lock()
+	switch {
+	case c.ended:
+		c.mu.Unlock()
+		refuse(errStopped)
+		return
+	case c.flights == 0 && len(c.held) == 0 && len(items) <= commitItems && size <= commitBytes && msgs <= commitMsgs && patient(ctx):
+		c.launch(items) // nobody waits: who comes alone goes at once, in a goroutine that is there already
+		c.mu.Unlock()
+		c.fly(items)
+		return
+	case len(c.held)+len(items) > queueItems || c.bytes+size > queueBytes:
+		c.mu.Unlock()
+		refuse(errFull)
+		return
 	}
-	select {
-	case out := <-it.done:
-		return out
-	case <-it.ctx.Done():
-		return outcome{err: errStopped}
-	case <-c.closed:
-		select {
-		case out := <-it.done:
-			return out
-		default:
-			return outcome{err: errStopped}
+	c.held = append(c.held, items...)
+	c.bytes += size
+	for _, it := range items {
+		if _, busy := c.busy[it.id]; !busy {
+			c.ready++
 		}
 	}
+	c.start()
+	c.mu.Unlock()
 }
 
+// patient tells whether a caller has the time that a commit may take.
+func patient(ctx context.Context) bool {
+	end, bounded := ctx.Deadline()
+	return !bounded || time.Until(end) > commitTimeout
+}
+
+// run waits for the end of ctx, refuses what waits and lets what is under way end.
 func (c *committer) run(ctx context.Context) {
-	defer close(c.closed)
-	batch := make([]*item, 0, commitItems)
-	for {
-		batch = batch[:0]
-		size := 0
-		take := func(it *item) {
-			c.bytes.Add(-int64(it.size))
-			size += it.size
-			batch = append(batch, it)
-		}
-		select {
-		case <-ctx.Done():
+	<-ctx.Done()
+	c.mu.Lock()
+	c.ended = true
+	for _, it := range c.held {
+		it.finish(outcome{err: errStopped})
+	}
+	c.held, c.bytes, c.ready = nil, 0, 0
+	c.mu.Unlock()
+	c.flying.Wait()
+}
+
+// start begins commits of what waits, as many as may be under way. Who calls it holds mu.
+func (c *committer) start() {
+	for c.flights < maxFlights && c.ready > 0 {
+		if c.flights > 0 && c.ready < max(secondFrom, c.lastTaken/2) {
 			return
-		case it := <-c.in:
-			take(it)
 		}
-	more:
-		for len(batch) < commitItems && size < commitBytes {
-			select {
-			case it := <-c.in:
-				take(it)
-			default:
-				break more
-			}
-		}
-		c.commit(batch)
+		items := c.take()
+		c.launch(items)
+		go c.fly(items)
 	}
 }
 
-// work is a chat within one commit: what it was before and what it is after the items planned so far.
-type work struct {
-	base, snap Snapshot
-	stateAt    time.Time
+// take takes items for a commit from those that wait, of chats that no other commit has. Who calls it holds mu.
+func (c *committer) take() []*item {
+	var items []*item
+	size, msgs, rest, full := 0, 0, c.held[:0], false
+	for _, it := range c.held {
+		// What does not fit must not be overtaken by what does.
+		full = full || len(items) == commitItems || size >= commitBytes || len(items) > 0 && msgs+it.msgs > commitMsgs
+		if _, busy := c.busy[it.id]; busy || full {
+			rest = append(rest, it)
+			continue
+		}
+		msgs += it.msgs
+		items = append(items, it)
+		size += it.size
+	}
+	clear(c.held[len(rest):])
+	c.held = rest
+	c.bytes -= size
+	return items
 }
 
-// planned is an item with the messages that carry it out.
-type planned struct {
-	it      *item
-	w       *work
-	base    Head
-	msgs    []*nats.Msg
-	receipt Receipt
-	after   Snapshot
-	// refused is the refusal of an item that was decided on a state which is not durable yet.
-	refused error
+// launch notes that a commit begins. Who calls it holds mu.
+func (c *committer) launch(items []*item) {
+	for _, it := range items {
+		c.busy[it.id] = struct{}{}
+	}
+	c.flights++
+	c.lastTaken = len(items)
+	c.flying.Add(1)
+	c.count()
+}
+
+// count counts what is ready. Who calls it holds mu.
+func (c *committer) count() {
+	c.ready = 0
+	for _, it := range c.held {
+		if _, busy := c.busy[it.id]; !busy {
+			c.ready++
+		}
+	}
+}
+
+// fly carries out a commit that was launched.
+func (c *committer) fly(items []*item) {
+	defer c.flying.Done()
+	c.commit(items)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, it := range items {
+		delete(c.busy, it.id)
+	}
+	c.flights--
+	c.count()
+	c.start()
 }
 
 // commit carries items out, and answers each.
@@ -174,6 +308,11 @@ func (c *committer) commit(items []*item) {
 	start := time.Now()
 	defer func() { c.log.m.commitSeconds.Observe(time.Since(start).Seconds()) }()
 	for round := 0; len(items) > 0; round++ {
+		for _, it := range items {
+			if it.span.On() {
+				it.span.Event("commit", trace.Count(len(items)))
+			}
+		}
 		plan, works := c.plan(items)
 		if len(plan) == 0 {
 			return
@@ -184,113 +323,6 @@ func (c *committer) commit(items []*item) {
 		}
 		items = c.atOnce(ctx, plan, works, round)
 	}
-}
-
-// plan decides each item on the state after those before it. What is refused on a durable state is answered at once.
-func (c *committer) plan(items []*item) ([]*planned, map[chat.ID]*work) {
-	works := make(map[chat.ID]*work, len(items))
-	plan := make([]*planned, 0, len(items))
-	for _, it := range items {
-		if it.ctx.Err() != nil {
-			it.done <- outcome{err: errStopped}
-			continue
-		}
-		w := works[it.id]
-		if w == nil {
-			w = &work{base: it.snap}
-			if e, ok := c.log.cache.Get(it.id); ok {
-				w.base, w.stateAt = e.get()
-			}
-			w.snap = w.base
-			works[it.id] = w
-		}
-		p := &planned{it: it, w: w, base: w.snap.Head}
-		events, err := it.cmd.Decide(w.snap.State)
-		switch {
-		case err == nil && len(events) == 0:
-			p.receipt = Receipt{Chat: it.id, State: w.snap.State}
-		case err == nil:
-			err = c.build(p, events)
-		}
-		durable := w.snap.Head.Seq == w.base.Head.Seq || len(p.msgs) > 0
-		if (err != nil || len(p.msgs) == 0) && durable {
-			it.done <- outcome{receipt: p.receipt, base: p.base, err: err}
-			continue
-		}
-		p.refused = err
-		plan = append(plan, p)
-	}
-	return plan, works
-}
-
-// build makes the messages of an item: its events and, where they change it, the whole new state.
-func (c *committer) build(p *planned, events []chat.Event) error {
-	it, w := p.it, p.w
-	next := w.snap
-	changed := false
-	var msgs []*nats.Msg
-	for i := range events {
-		e := &events[i]
-		e.Chat, e.Seq, e.N = it.id, next.Head.Seq+1, next.Head.N
-		if e.Type == chat.Message {
-			e.N++
-			e.SentAt = &it.at
-		} else {
-			e.At = &it.at
-		}
-		st, err := next.State.Apply(e)
-		if err != nil {
-			return fmt.Errorf("chatlog: decided what cannot follow: %w", err)
-		}
-		changed = changed || st != next.State
-		m := &nats.Msg{Subject: subject.Log(c.partition, it.id), Data: wire.Encode(e), Header: nats.Header{}}
-		key := it.key
-		if i > 0 {
-			key += "." + strconv.Itoa(i)
-		}
-		m.Header[jetstream.MsgIDHeader] = []string{key}
-		m.Header[subject.HeaderSeq] = []string{strconv.FormatUint(uint64(e.Seq), 10)}
-		if w.snap.Head.Seq == w.base.Head.Seq && i == 0 {
-			// Only the first event of a chat in a batch carries the expectation: the others stand directly behind it.
-			m.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{strconv.FormatUint(w.base.Head.Stream, 10)}
-		}
-		msgs = append(msgs, m)
-		next = Snapshot{Head: Head{Seq: e.Seq, N: e.N, At: it.at, Body: m.Data}, State: st}
-		if i == 0 {
-			p.receipt = Receipt{Chat: it.id, Seq: e.Seq, SentAt: it.at}
-		}
-	}
-	p.receipt.State = next.State
-	// A state that nears the age at which the broker forgets it is written again.
-	if stale := !w.stateAt.IsZero() && time.Since(w.stateAt) > c.log.retention/2; changed || stale {
-		s := &nats.Msg{Subject: subject.State(c.partition, it.id), Data: wire.Encode(next.State), Header: nats.Header{}}
-		s.Header[jetstream.MsgRollup] = []string{jetstream.MsgRollupSubject}
-		s.Header[subject.HeaderSeq] = []string{strconv.FormatUint(uint64(next.Head.Seq), 10)}
-		msgs = append(msgs, s)
-		w.stateAt = time.Now()
-	}
-	p.msgs, p.after, w.snap = msgs, next, next
-	return nil
-}
-
-// together tells whether the plan goes out as one atomic batch: where there is company enough to pay for it, or where one
-// item or chat needs several messages.
-func (c *committer) together(plan []*planned, works map[chat.ID]*work) bool {
-	if len(plan) >= batchFrom {
-		return true
-	}
-	for _, p := range plan {
-		if len(p.msgs) != 1 {
-			return true
-		}
-	}
-	n := 0
-	for _, w := range works {
-		if w.snap.Head.Seq != w.base.Head.Seq {
-			n++
-		}
-	}
-	return n < len(plan) // a chat has two
 }
 
 // oneByOne publishes single messages of different chats beside each other.
@@ -306,7 +338,7 @@ func (c *committer) oneByOne(ctx context.Context, plan []*planned) {
 		case errs[i] != nil:
 			c.refused(p, errs[i])
 		case acks[i].Duplicate:
-			p.it.done <- outcome{duplicateAt: acks[i].Sequence}
+			p.it.finish(outcome{duplicateAt: acks[i].Sequence})
 		default:
 			c.landed(p, acks[i].Sequence)
 		}
@@ -328,14 +360,10 @@ func (c *committer) atOnce(ctx context.Context, plan []*planned, works map[chat.
 		at := ack.Sequence - uint64(len(msgs))
 		for _, p := range plan {
 			if p.refused != nil || len(p.msgs) == 0 {
-				p.it.done <- outcome{receipt: p.receipt, base: p.base, err: p.refused}
+				p.it.finish(outcome{receipt: p.receipt, base: p.base, err: p.refused})
 				continue
 			}
-			events := uint64(len(p.msgs))
-			if p.msgs[events-1].Header.Get(jetstream.MsgRollup) != "" {
-				events--
-			}
-			c.landed(p, at+events)
+			c.landed(p, at+uint64(p.events))
 			at += uint64(len(p.msgs))
 		}
 		return nil
@@ -412,13 +440,9 @@ func (c *committer) alone(ctx context.Context, p *planned) {
 	case err != nil:
 		c.refused(p, err)
 	case ack.Duplicate:
-		p.it.done <- outcome{duplicateAt: ack.Sequence}
+		p.it.finish(outcome{duplicateAt: ack.Sequence})
 	default:
-		events := len(p.msgs)
-		if p.msgs[events-1].Header.Get(jetstream.MsgRollup) != "" {
-			ack.Sequence--
-		}
-		c.landed(p, ack.Sequence)
+		c.landed(p, ack.Sequence-uint64(len(p.msgs)-p.events))
 	}
 }
 
@@ -431,10 +455,13 @@ func (c *committer) landed(p *planned, stream uint64) {
 		c.log.remember(p.it.id, p.after, p.w.stateAt)
 	}
 	c.log.m.appended.Inc()
-	p.it.done <- outcome{receipt: p.receipt, base: p.base}
+	if p.it.span.On() {
+		p.it.span.Event("stored", trace.Stream(stream))
+	}
+	p.it.finish(outcome{receipt: p.receipt, base: p.base})
 }
 
 // refused notes that the broker did not store an item, or did not say. The caller finds out and tries again.
 func (c *committer) refused(p *planned, err error) {
-	p.it.done <- outcome{base: p.base, err: fmt.Errorf("%w: %w", errDoubt, err)}
+	p.it.finish(outcome{base: p.base, err: fmt.Errorf("%w: %w", errDoubt, err)})
 }

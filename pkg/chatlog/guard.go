@@ -45,3 +45,22 @@ func stoppedError(stop bool) error {
 	}
 	return nil
 }
+
+// roomEvery is how often a log asks whether there is room.
+const roomEvery = 250 * time.Millisecond
+
+// guardRoom looks whether there is room until ctx ends.
+func (l *Log) guardRoom(ctx context.Context) {
+	for {
+		err := l.room()
+		if full := err != nil; l.noRoom.Swap(full) != full {
+			l.log.Warn("room for the log changes", "refused", full, "error", err)
+			if l.health != nil {
+				l.health("room for the log", err)
+			}
+		}
+		if bus.Sleep(ctx, roomEvery) != nil {
+			return
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package chatlog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,6 +18,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/trace"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
@@ -28,8 +29,10 @@ type Config struct {
 	Older      Older
 	// Retention is how long the broker keeps an event: a state that nears that age is written again with the next event.
 	Retention time.Duration
-	// CacheChats is how many chats are remembered; zero is 20,000 (about 1 KB each, 10 KB for a group of 100). The one used
-	// longest ago is forgotten first and costs one direct get when it is used again.
+	// CacheBytes is how many bytes the chats may take that are remembered, message ids not counted (24 bytes each); zero is 64 MiB: some
+	// 100,000 direct chats or 6,000 groups of 100. CacheChats is how many they are at most; zero is 1,048,576. The one used longest ago is
+	// forgotten first and costs a direct get when it is used again, and an edge a question to the api.
+	CacheBytes int64
 	CacheChats int
 	// Single turns group commit off: every append is a publish of its own. For comparison in benchmarks.
 	Single bool
@@ -37,6 +40,9 @@ type Config struct {
 	ReadOnly bool
 	Logger   *slog.Logger
 	Metrics  prometheus.Registerer
+	// Room, if set, is asked several times a second; while it fails nothing is appended. It says whether the disk of an embedded broker
+	// has room: what ends at a full disk stays frozen.
+	Room func() error
 	// Health, if set, is told when appends to a partition are refused, and with nil when they are not any more.
 	Health func(name string, err error)
 }
@@ -49,40 +55,34 @@ type Log struct {
 	retention time.Duration
 	log       *slog.Logger
 	health    func(string, error)
-	cache     *lru.Cache[chat.ID, *entry]
+	room      func() error
+	// noRoom says that room has failed.
+	noRoom atomic.Bool
+	cache  chats
+	loads  []*loader // by partition
 	// ids counts the message ids in the cache; nil where none are held.
 	ids     *atomic.Int64
 	commits []*committer
 	m       *metrics
 }
 
-// defaultCache is how many chats are remembered unless Config says otherwise.
-const defaultCache = 20_000
-
 // New returns a log. Nothing can be appended before Run.
 func New(c Config) (*Log, error) {
 	if c.Bus == nil || c.Older == nil || c.Logger == nil || c.Partitions < 1 || c.Retention <= 0 {
 		return nil, errors.New("chatlog: bus, older, logger, partitions and retention are required")
 	}
-	if c.CacheChats == 0 {
-		c.CacheChats = defaultCache
-	}
-	cache, err := lru.NewWithEvict(c.CacheChats, func(_ chat.ID, e *entry) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.passed.forget(0)
-		e.passed.total = nil // whoever still has it adds nothing
-	})
+	cache, err := newChats(cmp.Or(c.CacheBytes, defaultCache), cmp.Or(c.CacheChats, mostChats))
 	if err != nil {
 		return nil, fmt.Errorf("chatlog: cache: %w", err)
 	}
-	l := &Log{bus: c.Bus, parts: c.Partitions, older: c.Older, retention: c.Retention, log: c.Logger, health: c.Health, cache: cache,
+	l := &Log{bus: c.Bus, parts: c.Partitions, older: c.Older, retention: c.Retention, log: c.Logger, health: c.Health, room: c.Room, cache: cache,
 		m: newMetrics(c.Metrics)}
 	if !c.ReadOnly {
 		l.ids = new(atomic.Int64)
 	}
 	for p := range c.Partitions {
 		l.commits = append(l.commits, newCommitter(l, p, c.Single))
+		l.loads = append(l.loads, newLoader())
 	}
 	return l, nil
 }
@@ -95,13 +95,29 @@ func (l *Log) Run(ctx context.Context) error {
 	}
 	if l.ids != nil {
 		wg.Go(func() { l.guard(ctx) })
+		if l.room != nil {
+			wg.Go(func() { l.guardRoom(ctx) })
+		}
 	}
 	wg.Wait()
+	for _, d := range l.loads {
+		d.wait()
+	}
 	return nil
 }
 
 // Partition of a chat.
 func (l *Log) Partition(id chat.ID) int { return subject.Partition(id, l.parts) }
+
+// byPartition are chats by their partitions.
+func (l *Log) byPartition(ids []chat.ID) map[int][]chat.ID {
+	out := make(map[int][]chat.ID)
+	for _, id := range ids {
+		p := l.Partition(id)
+		out[p] = append(out[p], id)
+	}
+	return out
+}
 
 // maxAttempts bounds how often one append tries again after others came first.
 const maxAttempts = 100
@@ -110,36 +126,102 @@ const maxAttempts = 100
 // durable. It fails with the refusal of cmd, or with Unavailable: then it is not known whether the command stands, and
 // a message may be sent again with the same client id until it is known.
 func (l *Log) Append(ctx context.Context, id chat.ID, cmd chat.Command) (Receipt, error) {
-	it := &item{ctx: ctx, id: id, cmd: cmd, at: chat.Now()}
-	send, isSend := cmd.(chat.Send)
+	ctx, span := trace.Child(ctx, "chatlog append", trace.Internal)
+	r, err := l.append(ctx, span, id, cmd)
+	if span.On() {
+		span.Set(trace.Chat(id), trace.Partition(l.Partition(id)), trace.Seq(r.Seq), trace.Duplicate(r.Duplicate))
+		span.End(err)
+	}
+	return r, err
+}
+
+// append is Append within a span.
+func (l *Log) append(ctx context.Context, span trace.Span, id chat.ID, cmd chat.Command) (Receipt, error) {
+	it := &item{ctx: ctx, span: span, id: id, cmd: cmd, at: chat.Now()}
+	if r, done, err := l.prepare(it); done {
+		return r, err
+	}
+	return l.settle(it, nil)
+}
+
+// prepare sees whether an item has to be appended at all, and what it takes.
+func (l *Log) prepare(it *item) (r Receipt, done bool, err error) {
+	ctx, id := it.ctx, it.id
+	it.msgs = 3 // two events and the state
+	switch cmd := it.cmd.(type) {
+	case chat.Send:
+		it.msgs = 2
+	case chat.Edit:
+		it.size = len(cmd.Text)
+	case chat.Delete:
+		it.msgs = 2 + len(cmd.Events)
+	}
+	send, isSend := it.cmd.(chat.Send)
 	if isSend {
 		it.key, it.size = messageID(id, send.Sender, send.ClientID), len(send.Text)
 		if _, _, err := l.known(ctx, id); err != nil {
-			return Receipt{}, l.unavailable(err)
+			return Receipt{}, true, l.unavailable(err)
 		}
 		if !l.isNew(ctx, id, send.Sender, it.key) {
 			found, err := l.older.Find(ctx, id, send.Sender, send.ClientID)
 			switch {
 			case err == nil:
 				if err := l.mayAsk(ctx, id, send.Sender); err != nil {
-					return Receipt{}, err
+					return Receipt{}, true, err
 				}
 				l.m.duplicates.Inc()
-				return Receipt{Chat: id, Seq: found.Seq, SentAt: found.SentAt, Duplicate: true}, nil
+				return Receipt{Chat: id, Seq: found.Seq, SentAt: found.SentAt, Duplicate: true}, true, nil
 			case !errors.Is(err, store.ErrNotFound):
-				return Receipt{}, l.unavailable(err)
+				return Receipt{}, true, l.unavailable(err)
 			}
 		}
 	} else {
 		it.key = randomID()
 	}
+	return Receipt{}, false, nil
+}
+
+// tried is an attempt to append an item: on what it was tried, whether that was just read, and what came of it.
+type tried struct {
+	snap  Snapshot
+	fresh bool
+	out   outcome
+}
+
+// look readies an item for its attempt.
+func (l *Log) look(it *item, w *waits) (t tried, err error) {
+	t.snap, t.fresh, err = l.known(it.ctx, it.id)
+	it.snap, it.waits = t.snap, w
+	return t, err
+}
+
+// try tries to append what an item says. Each attempt has an item of its own: a commit may still look at the one before.
+func (l *Log) try(of *item) (tried, error) {
+	it := &item{ctx: of.ctx, span: of.span, id: of.id, cmd: of.cmd, key: of.key, at: of.at, size: of.size, msgs: of.msgs}
+	t, err := l.look(it, newWaits(1))
+	if err != nil {
+		return t, err
+	}
+	l.commits[l.Partition(it.id)].submit(it.ctx, []*item{it})
+	it.waits.wait(it.ctx)
+	t.out = it.outcome()
+	return t, nil
+}
+
+// settle tries an item until it stands or is refused; first is an attempt that was made already, if any.
+func (l *Log) settle(it *item, first *tried) (Receipt, error) {
+	ctx, id, span := it.ctx, it.id, it.span
 	for attempt := 0; attempt < maxAttempts; attempt++ {
-		snap, fresh, err := l.known(ctx, id)
-		if err != nil {
-			return Receipt{}, l.unavailable(err)
+		var t tried
+		if first != nil {
+			t, first = *first, nil
+		} else {
+			var err error
+			if t, err = l.try(it); err != nil {
+				return Receipt{}, l.unavailable(err)
+			}
 		}
-		it.snap, it.done = snap, make(chan outcome, 1)
-		out := l.commits[l.Partition(id)].submit(it)
+		snap, fresh, out := t.snap, t.fresh, t.out
 		switch {
 		case out.err == nil && out.duplicateAt > 0:
 			return l.duplicate(ctx, it, out.duplicateAt)
@@ -157,14 +239,25 @@ func (l *Log) Append(ctx context.Context, id chat.ID, cmd chat.Command) (Receipt
 			if !moved {
 				return out.receipt, out.err
 			}
+			if span.On() {
+				span.Event("decided again", trace.Attempt(attempt))
+			}
+		case errors.Is(out.err, errBefore):
+			continue
 		case errors.Is(out.err, errStopped):
 			return Receipt{}, Unavailable("this node is stopping, or the log did not answer in time")
 		case errors.Is(out.err, errBehind):
 			return Receipt{}, chat.Retry(chat.Unavailable, fullPause, "the history cannot be written at the moment")
+		case errors.Is(out.err, errNoRoom):
+			l.m.full.Inc()
+			return Receipt{}, chat.Retry(chat.Unavailable, fullPause, "the log is full")
 		case errors.Is(out.err, errFull):
 			return Receipt{}, chat.Retry(chat.Unavailable, time.Second, "too much is waiting to be written")
 		case errors.Is(out.err, errDoubt):
 			l.m.conflicts.Inc()
+			if span.On() {
+				span.Event("in doubt", trace.Attempt(attempt))
+			}
 			r, stands, err := l.resolve(ctx, it, snap.Head)
 			if stands {
 				return r, nil
@@ -186,13 +279,20 @@ func (l *Log) Append(ctx context.Context, id chat.ID, cmd chat.Command) (Receipt
 	return Receipt{}, Unavailable("too many others write to this chat")
 }
 
-// conflictPause is short where somebody else came first, and longer where the broker did not answer.
+// conflictPause is short where somebody else came first, longer where that goes on, and where the broker did not answer.
 func conflictPause(attempt int, away bool) time.Duration {
 	if away {
 		return bus.Backoff(attempt)
 	}
-	return bus.Backoff(min(attempt, 4)) / 50
+	if attempt < quickAttempts {
+		return bus.Backoff(min(attempt, 4)) / 50
+	}
+	return bus.Backoff(min(attempt/quickAttempts, 4)) / 4
 }
+
+// quickAttempts is after how many attempts it is not a race any more: with three copies the broker refuses for as long as another's
+// append is in flight, which on slow disks is seconds. The attempts that are left take about ten.
+const quickAttempts = 16
 
 // mayAsk keeps from a stranger, and from a removed member, whether a message of theirs stands in a chat.
 func (l *Log) mayAsk(ctx context.Context, id chat.ID, user chat.UserID) error {
@@ -221,6 +321,14 @@ func (l *Log) Membership(ctx context.Context, id chat.ID, user chat.UserID) (*ch
 // duplicate returns the receipt of the message that the broker says is there already.
 func (l *Log) duplicate(ctx context.Context, it *item, stream uint64) (Receipt, error) {
 	m, err := l.bus.At(ctx, subject.ChatStream(l.Partition(it.id)), stream)
+	if send, ok := it.cmd.(chat.Send); ok && errors.Is(err, bus.ErrNotFound) { // its text was erased since
+		found, err := l.older.Find(ctx, it.id, send.Sender, send.ClientID)
+		if err != nil {
+			return Receipt{}, l.unavailable(err)
+		}
+		l.m.duplicates.Inc()
+		return Receipt{Chat: it.id, Seq: found.Seq, SentAt: found.SentAt, Duplicate: true}, nil
+	}
 	if err != nil {
 		return Receipt{}, l.unavailable(err)
 	}

@@ -11,8 +11,12 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/subject"
 )
 
-// getLimit is how many messages one direct get asks for.
-const getLimit = 512
+// getLimit and getBytes are how much one direct get asks for; getSlack is for subjects and headers, which count too.
+const (
+	getLimit = 512
+	getBytes = 8 << 20
+	getSlack = 64 << 10
+)
 
 // After returns events of a chat with seq > after, ascending and without holes, at most limit (at least one where there is one,
 // whatever maxBytes says; zero is no bound). It reads the log from behind stream, the sequence of an event at or before after;
@@ -22,7 +26,11 @@ func (l *Log) After(ctx context.Context, id chat.ID, after chat.Seq, stream uint
 	var out []store.Item
 	size := 0
 	for {
-		msgs, err := l.bus.From(ctx, subject.ChatStream(p), subject.Log(p, id), stream+1, min(getLimit, limit-len(out)), 8<<20)
+		most := getBytes
+		if maxBytes > 0 {
+			most = min(most, maxBytes-size+getSlack)
+		}
+		msgs, err := l.bus.From(ctx, subject.ChatStream(p), subject.Log(p, id), stream+1, min(getLimit, limit-len(out)), most)
 		if err != nil {
 			return nil, l.unavailable(err)
 		}
@@ -35,78 +43,33 @@ func (l *Log) After(ctx context.Context, id chat.ID, after chat.Seq, stream uint
 			if err != nil || seq <= after {
 				continue // before it, or no event
 			}
-			if len(out) > 0 && seq != out[len(out)-1].Seq+1 {
-				return nil, l.unavailable(fmt.Errorf("chatlog: partition %d: %d follows %d", p, seq, out[len(out)-1].Seq))
+			last := after
+			if len(out) > 0 {
+				last = out[len(out)-1].Seq
 			}
-			size += len(m.Data)
-			if len(out) > 0 && maxBytes > 0 && size > maxBytes {
-				return out, nil
+			next := []store.Item{{Seq: seq, Body: m.Data}}
+			if gap := seq - last - 1; gap > 0 && (len(out) > 0 || gap <= maxGap) {
+				stubs, err := l.stubs(ctx, p, id, last+1, seq-1)
+				if err == nil && len(stubs) != int(gap) && len(out) > 0 {
+					err = fmt.Errorf("chatlog: partition %d: %d follows %d", p, seq, last)
+				}
+				if err != nil {
+					return nil, l.unavailable(err)
+				}
+				if len(stubs) == int(gap) { // otherwise the log begins here
+					next = append(stubs, next...)
+				}
 			}
-			if out = append(out, store.Item{Seq: seq, Body: m.Data}); len(out) >= limit {
-				return out, nil
+			for _, it := range next {
+				size += len(it.Body)
+				if len(out) > 0 && maxBytes > 0 && size > maxBytes {
+					return out, nil
+				}
+				if out = append(out, it); len(out) >= limit {
+					return out, nil
+				}
 			}
 		}
-	}
-}
-
-// errAged says that the log does not reach back that far any more.
-var errAged = errors.New("chatlog: aged out of the log")
-
-// locate returns the stream sequence of the event at seq, which must not be above head. It fails with errAged.
-//
-// The broker finds a message by stream sequence, not by ours; but ours rises with it, so that the place is found by asking
-// for the last message up to a sequence, each time closer.
-func (l *Log) locate(ctx context.Context, id chat.ID, seq chat.Seq, head Head) (uint64, error) {
-	if head.Stream == 0 {
-		return 0, errAged
-	}
-	if seq == head.Seq {
-		return head.Stream, nil
-	}
-	p := l.Partition(id)
-	stream, subj := subject.ChatStream(p), subject.Log(p, id)
-	first, err := l.bus.From(ctx, stream, subj, 1, 1, 0)
-	if err != nil {
-		return 0, err
-	}
-	if len(first) == 0 {
-		return 0, errAged
-	}
-	loSeq, err := seqOf(first[0])
-	if err != nil {
-		return 0, errAged // no event: the store knows what was before
-	}
-	if seq < loSeq {
-		return 0, errAged
-	}
-	lo, hi, hiSeq := first[0].Sequence, head.Stream, head.Seq
-	for even := false; ; even = !even {
-		switch {
-		case seq == loSeq:
-			return lo, nil
-		case seq == hiSeq:
-			return hi, nil
-		case hi-lo < 2 || hiSeq <= loSeq:
-			return 0, fmt.Errorf("chatlog: partition %d: no event between %d and %d", p, loSeq, hiSeq)
-		}
-		mid := lo + (hi-lo)/2
-		if !even { // by proportion first: chats are written at an even pace more often than not
-			mid = lo + uint64(float64(hi-lo)*float64(seq-loSeq)/float64(hiSeq-loSeq))
-			mid = min(max(mid, lo+1), hi-1)
-		}
-		m, err := l.bus.LastUpTo(ctx, stream, subj, mid)
-		if err != nil {
-			return 0, err
-		}
-		s, err := seqOf(m)
-		if err != nil {
-			return 0, errAged
-		}
-		if s < seq {
-			lo, loSeq = mid, s
-			continue
-		}
-		hi, hiSeq = m.Sequence, s
 	}
 }
 
@@ -143,26 +106,23 @@ func (l *Log) tail(ctx context.Context, id chat.ID, r store.Range) (Page, error)
 	if r.After >= head.Head.Seq {
 		return Page{}, nil
 	}
-	at, err := l.locate(ctx, id, r.After+1, head.Head)
+	at, err := locate(ctx, l.bus, l.Partition(id), id, r.After+1, head.Head)
 	if errors.Is(err, errAged) {
 		return Page{}, err
 	}
 	if err != nil {
 		return Page{}, l.unavailable(err)
 	}
-	items, err := l.After(ctx, id, r.After, at-1, r.Limit+1, r.MaxBytes)
+	end := head.Head.Seq
+	if r.Before > 0 {
+		end = min(end, r.Before-1)
+	}
+	items, err := l.After(ctx, id, r.After, at.behind(), int(min(chat.Seq(r.Limit+1), end-r.After)), r.MaxBytes)
 	if err != nil {
 		return Page{}, err
 	}
 	if len(items) == 0 || items[0].Seq != r.After+1 {
 		return Page{}, errAged // it has aged out meanwhile
-	}
-	end := head.Head.Seq
-	if r.Before > 0 {
-		end = min(end, r.Before-1)
-	}
-	for len(items) > 0 && items[len(items)-1].Seq > end && r.Before > 0 {
-		items = items[:len(items)-1]
 	}
 	return pageOf(items, r.Limit, end), nil
 }

@@ -49,13 +49,18 @@ func (r Remote) Find(ctx context.Context, id chat.ID, sender chat.UserID, client
 }
 
 // Sent asks what a person has sent.
-func (r Remote) Sent(ctx context.Context, id chat.ID, sender chat.UserID) (Sent, error) {
+func (r Remote) Sent(ctx context.Context, id chat.ID, sender chat.UserID, since chat.Seq) (Sent, error) {
 	var a struct {
 		IDs      []byte   `json:"ids"`
 		UpTo     chat.Seq `json:"up_to"`
 		Complete bool     `json:"complete"`
 	}
-	err := r.Bus.Call(ctx, subject.SentEndpoint, map[string]any{"chat": id, "sender": sender}, &a)
+	q := struct { // not a map, whose keys are sorted: it is asked often
+		Chat   chat.ID     `json:"chat"`
+		Sender chat.UserID `json:"sender"`
+		Since  chat.Seq    `json:"since,omitempty"`
+	}{id, sender, since}
+	err := r.Bus.Call(ctx, subject.SentEndpoint, q, &a)
 	s := Sent{UpTo: a.UpTo, Complete: a.Complete, IDs: make([]ID, 0, len(a.IDs)/8)}
 	for b := a.IDs; len(b) >= 8; b = b[8:] {
 		s.IDs = append(s.IDs, ID(binary.BigEndian.Uint64(b)))
@@ -77,9 +82,11 @@ func (r Remote) Cursor(ctx context.Context, id chat.ID, user chat.UserID) (store
 	var a struct {
 		Seq chat.Seq `json:"seq"`
 		N   uint64   `json:"n"`
+		// Delivered is missing where an api of before answers.
+		Delivered chat.Seq `json:"delivered"`
 	}
 	err := r.Bus.Call(ctx, subject.CursorEndpoint, map[string]any{"chat": id, "user": user}, &a)
-	return store.Cursor{Chat: id, User: user, Seq: a.Seq, N: a.N}, err
+	return store.Cursor{Chat: id, User: user, Seq: a.Seq, N: a.N, Delivered: max(a.Seq, a.Delivered)}, err
 }
 
 // Page asks for a part of the history.

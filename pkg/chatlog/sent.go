@@ -26,11 +26,14 @@ func IDOf(chat chat.ID, sender chat.UserID, client chat.ClientID) ID {
 
 // shortID cuts the id under which the broker knows a message; zero where it is none.
 func shortID(key string) ID {
-	b, err := base64.RawURLEncoding.DecodeString(key)
-	if err != nil || len(b) != idBytes {
+	var b [idBytes]byte
+	if len(key) != base64.RawURLEncoding.EncodedLen(idBytes) {
 		return 0
 	}
-	return ID(binary.BigEndian.Uint64(b))
+	if n, err := base64.RawURLEncoding.Decode(b[:], []byte(key)); err != nil || n != idBytes {
+		return 0
+	}
+	return ID(binary.BigEndian.Uint64(b[:]))
 }
 
 // idBytes is how much of the digest a message id is.
@@ -125,6 +128,13 @@ func (e *entry) ask(sender chat.UserID, id ID) answer {
 	return unknown
 }
 
+// since is the event behind which the ids of all messages are known.
+func (e *entry) since() chat.Seq {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.passed.since
+}
+
 // learn takes what a sender has sent from before, and tells whether it closes up with what was seen passing.
 func (e *entry) learn(sender chat.UserID, s Sent) bool {
 	e.mu.Lock()
@@ -157,7 +167,7 @@ func (l *Log) isNew(ctx context.Context, id chat.ID, sender chat.UserID, key str
 		return a == never
 	}
 	l.m.loads.Inc()
-	s, err := l.older.Sent(ctx, id, sender)
+	s, err := l.older.Sent(ctx, id, sender, e.since())
 	if err != nil || !s.Complete || !e.learn(sender, s) {
 		return false
 	}

@@ -33,7 +33,7 @@ func (a *archive) Find(_ context.Context, id chat.ID, u chat.UserID, c chat.Clie
 	return store.Found{}, store.ErrNotFound
 }
 
-func (a *archive) Sent(_ context.Context, id chat.ID, u chat.UserID) (chatlog.Sent, error) {
+func (a *archive) Sent(_ context.Context, id chat.ID, u chat.UserID, _ chat.Seq) (chatlog.Sent, error) {
 	a.sent.Add(1)
 	s := chatlog.Sent{Complete: !a.tooMany}
 	for _, e := range a.all {

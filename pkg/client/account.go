@@ -14,14 +14,21 @@ type User struct {
 	ID          chat.UserID `json:"id"`
 	Username    string      `json:"username"`
 	DisplayName string      `json:"display_name"`
+	// Status and Picture, an https address, are empty where there is none.
+	Status  string `json:"status"`
+	Picture string `json:"picture"`
+	// Deleted says that the account is deleted: nothing but ID and Username is left.
+	Deleted bool `json:"deleted"`
 }
 
-// Account is what a person registers with. Email and DisplayName may be empty.
+// Account is what a person registers with. Email, DisplayName and Device may be empty.
 type Account struct {
 	Username    string `json:"username"`
 	Password    string `json:"password"`
 	Email       string `json:"email,omitempty"`
 	DisplayName string `json:"display_name,omitempty"`
+	// Device is what the list of sessions calls this device.
+	Device string `json:"device,omitempty"`
 }
 
 // signedIn is the answer to everything that begins or continues a session.
@@ -63,6 +70,10 @@ func begin(ctx context.Context, base, route string, in any, options []Option) (*
 	if err != nil {
 		return nil, err
 	}
+	if account, ok := in.(Account); ok && account.Device == "" {
+		account.Device = c.device
+		in = account
+	}
 	var a signedIn
 	if _, err := c.do(ctx, http.MethodPost, route, "", in, &a); err != nil {
 		c.Close()
@@ -90,39 +101,9 @@ func (c *Client) Me(ctx context.Context) (User, error) {
 	return u, err
 }
 
-// FindUser returns the person with that name. It fails with chat.NotFound.
+// FindUser returns the person with exactly that name. It fails with chat.NotFound.
 func (c *Client) FindUser(ctx context.Context, username string) (User, error) {
 	var u User
 	_, err := c.authed(ctx, http.MethodGet, path("users")+"?"+url.Values{"username": {username}}.Encode(), nil, &u)
 	return u, err
-}
-
-// Presence tells whether a person is online, and since when not. LastSeen is nil while online or unknown.
-type Presence struct {
-	User     chat.UserID
-	Online   bool
-	LastSeen *chat.Time
-}
-
-// Presence returns what is known of those users who share a chat with the caller; the others are left out.
-func (c *Client) Presence(ctx context.Context, users ...chat.UserID) ([]Presence, error) {
-	q := url.Values{}
-	for _, u := range users {
-		q.Add("user", string(u))
-	}
-	var a struct {
-		Presence []struct {
-			UserID   chat.UserID `json:"user_id"`
-			Online   bool        `json:"online"`
-			LastSeen *chat.Time  `json:"last_seen"`
-		} `json:"presence"`
-	}
-	if _, err := c.authed(ctx, http.MethodGet, path("presence")+"?"+q.Encode(), nil, &a); err != nil {
-		return nil, err
-	}
-	out := make([]Presence, 0, len(a.Presence))
-	for _, p := range a.Presence {
-		out = append(out, Presence{User: p.UserID, Online: p.Online, LastSeen: p.LastSeen})
-	}
-	return out, nil
 }

@@ -22,16 +22,23 @@ type backoff struct {
 
 // next is a random time between zero and the base doubled for each failure, at most the cap.
 func (b *backoff) next() time.Duration {
-	limit := backoffCap
-	if b.failures < 6 { // 250 ms << 6 is over the cap
-		limit = min(backoffBase<<b.failures, backoffCap)
-	}
-	b.failures++
 	random := b.random
 	if random == nil {
 		random = rand.Float64
 	}
-	return time.Duration(random() * float64(limit))
+	d := Delay(b.failures, random())
+	b.failures++
+	return d
+}
+
+// Delay is how long a Conn waits before it connects again, after so many failures in a row before the one that just was: the part
+// random, which is in [0, 1), of the longest wait. Who simulates many clients needs it; a Conn does it by itself.
+func Delay(failures int, random float64) time.Duration {
+	limit := backoffCap
+	if failures < 6 { // 250 ms << 6 is over the cap
+		limit = min(backoffBase<<failures, backoffCap)
+	}
+	return time.Duration(random * float64(limit))
 }
 
 func (b *backoff) reset() { b.failures = 0 }

@@ -11,8 +11,8 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 )
 
-// Chat is a chat as one of its members sees it. Members comes with the calls for a single chat only; LastSeq, LastMessage,
-// ReadSeq and Unread with the list.
+// Chat is a chat as one of its members sees it. Members, Description and Invite come with the calls for a single chat only;
+// LastMessage, ReadSeq, Unread and Settings with the list.
 type Chat struct {
 	ID           chat.ID       `json:"id"`
 	Kind         chat.Kind     `json:"kind"`
@@ -20,10 +20,17 @@ type Chat struct {
 	Members      []chat.Member `json:"members"`
 	MembersCount int           `json:"members_count"`
 	LastSeq      chat.Seq      `json:"last_seq"`
-	LastMessage  *chat.Event   `json:"last_message"`
+	LastMessage  *chat.Folded  `json:"last_message"`
 	ReadSeq      chat.Seq      `json:"read_seq"`
 	// Unread counts the messages from others after ReadSeq.
 	Unread uint64 `json:"unread"`
+	// UnreadMentions counts those of them that mention the caller, up to 100.
+	UnreadMentions int `json:"unread_mentions"`
+
+	Picture     string       `json:"picture"`
+	Description string       `json:"description"`
+	Invite      *Invite      `json:"invite"`
+	Settings    ChatSettings `json:"settings"`
 }
 
 // Receipt says where a message stands.
@@ -117,18 +124,27 @@ type Range struct {
 	Limit int
 }
 
-// Page is a part of a chat's history, ascending by seq.
+// Page is a part of a chat's events, ascending by seq.
 type Page struct {
-	Messages []chat.Event `json:"messages"`
-	// HasMore says that the range goes on: after the page if it was read forward, else before it.
+	Messages []chat.Event
+	// HasMore says that there are further ones.
+	HasMore bool
+}
+
+// History is a part of a chat's history, ascending by seq: its messages as they stand, and changes of the chat.
+type History struct {
+	Messages []chat.Folded `json:"messages"`
+	// HasMore says that the range goes on: after ToSeq if it was read forward, else before FromSeq.
 	HasMore bool `json:"has_more"`
-	// FromSeq and ToSeq are the bounds of what the page covers. Only Messages gives them.
+	// FromSeq and ToSeq are the bounds of what it covers.
 	FromSeq chat.Seq `json:"from_seq"`
 	ToSeq   chat.Seq `json:"to_seq"`
+	// FoldedTo is the event up to which all that became of the messages is in them. Fold takes what comes behind it.
+	FoldedTo chat.Seq `json:"folded_to"`
 }
 
 // Messages returns a page of history: the newest without bounds. It fails with chat.NotFound.
-func (c *Client) Messages(ctx context.Context, id chat.ID, r Range) (p Page, err error) {
+func (c *Client) Messages(ctx context.Context, id chat.ID, r Range) (h History, err error) {
 	q := url.Values{}
 	if r.Before > 0 {
 		q.Set("before", strconv.FormatUint(uint64(r.Before), 10))
@@ -139,8 +155,8 @@ func (c *Client) Messages(ctx context.Context, id chat.ID, r Range) (p Page, err
 	if r.Limit > 0 {
 		q.Set("limit", strconv.Itoa(r.Limit))
 	}
-	_, err = c.authed(ctx, http.MethodGet, path("chats", string(id), "messages")+"?"+q.Encode(), nil, &p)
-	return p, err
+	_, err = c.authed(ctx, http.MethodGet, path("chats", string(id), "messages")+"?"+q.Encode(), nil, &h)
+	return h, err
 }
 
 // Post appends a message over HTTP, once: after an error that is no *chat.Error the same Outgoing may be posted again,
@@ -150,7 +166,17 @@ func (c *Client) Post(ctx context.Context, m Outgoing) (Receipt, error) {
 	if err := m.complete(); err != nil {
 		return Receipt{}, err
 	}
-	in := map[string]string{"client_id": string(m.ClientID), "text": m.Text}
+	in := map[string]any{"client_id": m.ClientID, "text": m.Text}
+	if m.ReplyTo > 0 {
+		in["reply_to"] = m.ReplyTo
+	}
+	if len(m.Mentions) > 0 {
+		in["mentions"] = m.Mentions
+	}
+	return c.post(ctx, m, in)
+}
+
+func (c *Client) post(ctx context.Context, m Outgoing, in any) (Receipt, error) {
 	var a struct {
 		Seq    chat.Seq  `json:"seq"`
 		SentAt chat.Time `json:"sent_at"`
@@ -170,6 +196,29 @@ func (c *Client) MarkRead(ctx context.Context, id chat.ID, seq chat.Seq) error {
 	return err
 }
 
+// MarkDelivered says that a device of the caller has the chat up to seq, as one does that a push woke. It fails as MarkRead does.
+func (c *Client) MarkDelivered(ctx context.Context, id chat.ID, seq chat.Seq) error {
+	in := map[string]chat.Seq{"seq": seq}
+	_, err := c.authed(ctx, http.MethodPut, path("chats", string(id), "delivered"), in, nil)
+	return err
+}
+
+// Standing is how far a member is in a chat: has read it, and has it on a device, which is never less.
+type Standing struct {
+	User      chat.UserID `json:"user_id"`
+	Read      chat.Seq    `json:"read_seq"`
+	Delivered chat.Seq    `json:"delivered_seq"`
+}
+
+// Receipts returns how far every member of a chat is. It fails with chat.NotFound.
+func (c *Client) Receipts(ctx context.Context, id chat.ID) ([]Standing, error) {
+	var a struct {
+		Receipts []Standing `json:"receipts"`
+	}
+	_, err := c.authed(ctx, http.MethodGet, path("chats", string(id), "receipts"), nil, &a)
+	return a.Receipts, err
+}
+
 // Outgoing is a message to send.
 type Outgoing struct {
 	Chat chat.ID
@@ -177,10 +226,21 @@ type Outgoing struct {
 	// message. Empty makes a UUIDv7.
 	ClientID chat.ClientID
 	Text     string
+	// ReplyTo is the message that is answered; zero is none. Mentions are of members, none twice.
+	ReplyTo  chat.Seq
+	Mentions []chat.UserID
 }
 
 // complete makes the client id and refuses what the server would refuse, before it travels.
 func (m *Outgoing) complete() error {
+	if err := m.named(); err != nil {
+		return err
+	}
+	return chat.CheckText(m.Text)
+}
+
+// named makes the client id unless there is one, which it checks.
+func (m *Outgoing) named() error {
 	if m.ClientID == "" {
 		id, err := uuid.NewV7()
 		if err != nil {
@@ -188,8 +248,6 @@ func (m *Outgoing) complete() error {
 		}
 		m.ClientID = chat.ClientID(id.String())
 	}
-	if _, err := chat.ParseClientID(string(m.ClientID)); err != nil {
-		return err
-	}
-	return chat.CheckText(m.Text)
+	_, err := chat.ParseClientID(string(m.ClientID))
+	return err
 }

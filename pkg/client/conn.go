@@ -16,6 +16,8 @@ type ConnConfig struct {
 	// Cursors are where the device stands: the seq of the last event that it has of each chat. Chats without one begin at
 	// their present end, or where the person became a member later.
 	Cursors map[chat.ID]chat.Seq
+	// Receipts asks to be told what was delivered to whom.
+	Receipts bool
 	// Queue is how many events may wait for Next; zero is 1,024.
 	Queue int
 	// InFlight is how many requests may wait for their answers; further callers wait. Zero is 256.
@@ -47,6 +49,9 @@ type Conn struct {
 	link    *link                    // guarded by mu; nil while offline
 	changed chan struct{}            // guarded by mu; closed and replaced when link changes
 	watched map[chat.UserID]struct{} // guarded by mu
+	idle    bool                     // guarded by mu; nobody is at the device
+	// revision of the preferences that were told last; guarded by mu.
+	revision uint64
 }
 
 // Connect makes a connection and returns when it is welcome and knows the chats: whatever is sent to them from then on
@@ -116,9 +121,10 @@ func (c *Conn) Cursors() map[chat.ID]chat.Seq { return c.box.cursors(true) }
 func (c *Conn) run(ctx context.Context) {
 	defer close(c.ended)
 	var wait backoff
+	away := false
 	for {
 		var delay time.Duration
-		l, err := dial(ctx, c.client, c.box.cursors(false))
+		l, err := dial(ctx, c.client, away, request{Cursors: c.box.cursors(false), Receipts: c.cfg.Receipts})
 		if err == nil {
 			began := time.Now()
 			delay, err = c.live(ctx, l)
@@ -127,6 +133,7 @@ func (c *Conn) run(ctx context.Context) {
 			}
 			c.box.put(Update{Link: &Link{Err: err}})
 		}
+		away = delay > 0 || sentAway(err)
 		if ctx.Err() != nil {
 			c.err = ErrClosed
 			return
@@ -177,7 +184,7 @@ func (c *Conn) read(l *link, leave func()) (delay time.Duration, err error) {
 	l.ws.SetPongHandler(func(string) error { alive(); return nil })
 	answerPing := l.ws.PingHandler()
 	l.ws.SetPingHandler(func(s string) error { alive(); return answerPing(s) })
-	var departure *time.Timer
+	var departure *time.Timer // set by the first draining
 	var due time.Time
 	for {
 		alive()
@@ -193,10 +200,16 @@ func (c *Conn) read(l *link, leave func()) (delay time.Duration, err error) {
 		if err != nil {
 			return 0, err
 		}
-		if ms > 0 && departure == nil {
-			d := spread(ms)
-			due = time.Now().Add(d)
-			departure = time.AfterFunc(d, leave)
+		if ms == 0 {
+			continue
+		}
+		d := spread(ms)
+		switch at := time.Now().Add(d); {
+		case departure == nil:
+			due, departure = at, time.AfterFunc(d, leave)
+		case at.Before(due): // it has become more urgent
+			due = at
+			departure.Reset(d)
 		}
 	}
 }
@@ -208,7 +221,7 @@ func (c *Conn) handle(l *link, b []byte) (drain int64, err error) {
 		return 0, err
 	}
 	switch h.Type {
-	case "message", "chat":
+	case "message", "chat", "edit", "deletion", "reaction":
 		e := new(chat.Event)
 		if err := decode(b, e); err != nil {
 			return 0, err
@@ -232,22 +245,32 @@ func (c *Conn) handle(l *link, b []byte) (drain int64, err error) {
 			return 0, err
 		}
 		c.box.put(Update{Read: &r})
-	case "typing":
-		var t Typing
-		if err := decode(b, &t); err != nil {
+	case "delivered":
+		var d Delivered
+		if err := decode(b, &d); err != nil {
 			return 0, err
 		}
-		c.box.put(Update{Typing: &t})
-	case "presence":
+		c.box.put(Update{Delivered: &d})
+	case "profile":
 		var p struct {
-			User     chat.UserID `json:"user"`
-			Online   bool        `json:"online"`
-			LastSeen *chat.Time  `json:"last_seen"`
+			User User `json:"user"`
 		}
 		if err := decode(b, &p); err != nil {
 			return 0, err
 		}
-		c.box.put(Update{Presence: &Presence{User: p.User, Online: p.Online, LastSeen: p.LastSeen}})
+		c.box.put(Update{Profile: &p.User})
+	case "settings":
+		var s SettingsUpdate
+		if err := decode(b, &s); err != nil {
+			return 0, err
+		}
+		c.box.put(Update{Settings: &s})
+	case "hidden":
+		var h Hidden
+		if err := decode(b, &h); err != nil {
+			return 0, err
+		}
+		c.box.put(Update{Hidden: &h})
 	case "resync":
 		var r struct {
 			Chat chat.ID `json:"chat"`
@@ -265,7 +288,8 @@ func (c *Conn) handle(l *link, b []byte) (drain int64, err error) {
 		}
 		return max(d.After, 1), nil
 	}
-	return 0, nil // a type of a later version of the protocol
+	_, err = c.person(h.Type, b) // or a type of a later version of the protocol
+	return 0, err
 }
 
 func (c *Conn) setLink(l *link) {

@@ -31,6 +31,9 @@ type fake struct {
 	chats     []Chat          // guarded by mu
 	refreshes int             // guarded by mu
 	dead      map[string]bool // guarded by mu; access tokens that are not taken
+	best      string          // guarded by mu; the edge that is named, none if empty
+	noEdge    bool            // guarded by mu; there is no WebSocket here
+	asked     int             // guarded by mu; how often the best edge was asked for
 }
 
 // side is the server's side of a socket, past its hello.
@@ -71,7 +74,24 @@ func newFake(t *testing.T) *fake {
 		defer f.mu.Unlock()
 		json.NewEncoder(w).Encode(map[string]any{"chats": f.chats})
 	})
+	mux.HandleFunc("GET /v1/edges", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.asked++
+		if f.best == "" {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		json.NewEncoder(w).Encode(map[string]any{"edges": []any{}, "best": f.best})
+	})
 	mux.HandleFunc("GET /v1/ws", func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		none := f.noEdge
+		f.mu.Unlock()
+		if none {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
 		ws, err := (&websocket.Upgrader{Subprotocols: []string{subprotocol}}).Upgrade(w, r, nil)
 		if err != nil {
 			return

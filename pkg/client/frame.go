@@ -21,6 +21,14 @@ type request struct {
 	Limit    int                  `json:"limit,omitempty"`
 	Seq      chat.Seq             `json:"seq,omitempty"`
 	Users    []chat.UserID        `json:"users,omitempty"`
+	Receipts bool                 `json:"receipts,omitempty"`
+	Stopped  bool                 `json:"stopped,omitempty"`
+	Idle     *bool                `json:"idle,omitempty"`
+	ReplyTo  chat.Seq             `json:"reply_to,omitempty"`
+	Mentions []chat.UserID        `json:"mentions,omitempty"`
+	For      string               `json:"for,omitempty"`
+	Emoji    string               `json:"emoji,omitempty"`
+	Remove   bool                 `json:"remove,omitempty"`
 }
 
 // head is what is read of every frame from the server; the rest depends on its type.

@@ -44,6 +44,7 @@ type Client struct {
 	http     *http.Client
 	own      bool // http was made here
 	onTokens func(Tokens)
+	device   string
 	user     User
 
 	// renewing has one slot, held while the tokens are renewed. It is taken before mu.
@@ -209,7 +210,7 @@ func (c *Client) authed(ctx context.Context, method, route string, in, out any) 
 		return 0, err
 	}
 	status, err := c.do(ctx, method, route, token, in, out)
-	if status != http.StatusUnauthorized {
+	if status != http.StatusUnauthorized || chat.Is(err, chat.InvalidCredentials) { // it is the password that is wrong
 		return status, err
 	}
 	if renewed := c.renew(ctx, token); renewed != nil {

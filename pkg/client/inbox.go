@@ -15,6 +15,8 @@ const (
 	// maxFruitless is how often a sync may bring nothing although there should be something, before the hole counts as
 	// one that will not be filled: events from outside of one's membership.
 	maxFruitless = 3
+	// maxHiddenWait is how many messages of a chat that the caller has hidden wait; of more the last are told.
+	maxHiddenWait = 1000
 )
 
 // feed is the order of one chat. Its fields are guarded by the inbox.
@@ -84,8 +86,12 @@ func (b *inbox) put(u Update) {
 func (b *inbox) putLocked(u Update) {
 	k := u.key()
 	if waits := b.latest[k]; waits != nil {
-		if u.Skipped != nil {
+		switch {
+		case u.Skipped != nil:
 			u.Skipped.From = min(u.Skipped.From, waits.Skipped.From)
+		case u.Hidden != nil:
+			all := append(waits.Hidden.Seqs, u.Hidden.Seqs...)
+			u.Hidden.Seqs = all[max(len(all)-maxHiddenWait, 0):]
 		}
 		*waits = u
 		return

@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
-
-	"github.com/chatmesh/chatmesh/pkg/chat"
 )
 
 const (
@@ -44,50 +41,38 @@ type result struct {
 	err    error
 }
 
-// dial makes a socket and says hello. The error of a refused token satisfies final.
-func dial(ctx context.Context, c *Client, cursors map[chat.ID]chat.Seq) (*link, error) {
+// dial makes a socket, to the best edge where ask is set, and says hello, with a token. The error of a refused token satisfies final.
+func dial(ctx context.Context, c *Client, ask bool, hello request) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	token, err := c.access(ctx)
 	if err != nil {
 		return nil, err
 	}
-	u := *c.base.JoinPath("v1", "ws")
-	u.Scheme = map[string]string{"http": "ws", "https": "wss"}[u.Scheme]
-	d := websocket.Dialer{Subprotocols: []string{subprotocol}}
-	if t, ok := c.http.Transport.(*http.Transport); ok && t != nil {
-		d.TLSClientConfig, d.Proxy = t.TLSClientConfig, t.Proxy
-		if d.TLSClientConfig != nil {
-			d.TLSClientConfig = d.TLSClientConfig.Clone()
-			d.TLSClientConfig.NextProtos = nil
-		}
-	}
-	ws, res, err := d.DialContext(ctx, u.String(), nil)
+	hello.Type, hello.Token = "hello", token
+	ws, err := c.reach(ctx, ask)
 	if err != nil {
-		if res != nil && res.StatusCode >= 400 {
-			return nil, refusal(res, nil)
-		}
-		return nil, fmt.Errorf("client: dial: %w", err)
+		return nil, err
 	}
 	ws.SetReadLimit(maxAnswer)
 	l := &link{ws: ws, out: make(chan []byte, maxOutgoing), over: make(chan struct{}), waiting: map[string]chan result{}}
-	if err := l.hello(ctx, token, cursors); err != nil {
+	if err := l.hello(ctx, hello); err != nil {
 		ws.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
-func (l *link) hello(ctx context.Context, token string, cursors map[chat.ID]chat.Seq) error {
+func (l *link) hello(ctx context.Context, r request) error {
 	stop := context.AfterFunc(ctx, func() { l.ws.Close() })
 	defer stop()
-	for id := range cursors {
-		if len(cursors) <= maxHello {
+	for id := range r.Cursors {
+		if len(r.Cursors) <= maxHello {
 			break
 		}
-		delete(cursors, id)
+		delete(r.Cursors, id)
 	}
-	b, err := encode(request{Type: "hello", Token: token, Cursors: cursors})
+	b, err := encode(r)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (c *Conn) Send(ctx context.Context, m Outgoing) (Receipt, error) {
 	if err := m.complete(); err != nil {
 		return Receipt{}, err
 	}
-	a, err := c.request(ctx, request{Type: "send", Chat: m.Chat, ClientID: m.ClientID, Text: m.Text})
+	a, err := c.request(ctx, request{Type: "send", Chat: m.Chat, ClientID: m.ClientID, Text: m.Text, ReplyTo: m.ReplyTo, Mentions: m.Mentions})
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -62,6 +62,13 @@ func (c *Conn) Send(ctx context.Context, m Outgoing) (Receipt, error) {
 // the last.
 func (c *Conn) MarkRead(ctx context.Context, id chat.ID, seq chat.Seq) error {
 	_, err := c.request(ctx, request{Type: "read", Chat: id, Seq: seq})
+	return err
+}
+
+// MarkDelivered says that this device has a chat up to seq. It fails as MarkRead does. From then on Delivered of others comes by Next,
+// but over a connection that is made anew only with ConnConfig.Receipts.
+func (c *Conn) MarkDelivered(ctx context.Context, id chat.ID, seq chat.Seq) error {
+	_, err := c.request(ctx, request{Type: "delivered", Chat: id, Seq: seq})
 	return err
 }
 
@@ -77,24 +84,6 @@ func (c *Conn) Ping(ctx context.Context) (time.Duration, error) {
 	began := time.Now()
 	_, err := c.request(ctx, request{Type: "ping"})
 	return time.Since(began), err
-}
-
-// Typing tells the others in the chat that the caller is writing. It is not repeated: it fails with ErrOffline when there is no
-// connection, and a refusal of the server comes by Next.
-func (c *Conn) Typing(ctx context.Context, id chat.ID) error {
-	c.mu.Lock()
-	l := c.link
-	c.mu.Unlock()
-	if l == nil {
-		return ErrOffline
-	}
-	if err := l.send(ctx, request{Type: "typing", Chat: id}); err != nil {
-		if lost(err) {
-			return ErrOffline
-		}
-		return err
-	}
-	return nil
 }
 
 // Watch asks for the presence of users, which comes by Next: once now and on each change, also over lost connections. Those
@@ -128,7 +117,7 @@ func watch(ctx context.Context, l *link, users []chat.UserID) error {
 	return nil
 }
 
-// rewatch tells a new link whom the device watches. It is called by the run loop before it reads.
+// rewatch tells a new link whom the device watches, and whether somebody is there. It is called by the run loop before it reads.
 func (c *Conn) rewatch(ctx context.Context, l *link) {
 	c.mu.Lock()
 	users := make([]chat.UserID, 0, len(c.watched))
@@ -137,6 +126,7 @@ func (c *Conn) rewatch(ctx context.Context, l *link) {
 	}
 	c.mu.Unlock()
 	_ = watch(ctx, l, users) // it fails with the link only, and the next link does it again
+	c.idleAgain(ctx, l)
 }
 
 // fill does what the inbox lists as missing until ctx or the link ends.

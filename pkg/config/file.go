@@ -178,6 +178,9 @@ func textOf(node *yaml.Node, flag *kong.Flag) (string, error) {
 		}
 		return strings.Join(texts, ","), nil
 	}
+	if node.Kind == yaml.MappingNode && target == reflect.TypeFor[Limits]() {
+		return entriesOf(node)
+	}
 	if node.Kind != yaml.ScalarNode {
 		return "", errors.New("takes a value, not settings of its own")
 	}
@@ -191,6 +194,8 @@ func textOf(node *yaml.Node, flag *kong.Flag) (string, error) {
 		return "", errors.New("is a duration with its unit, such as 15s or 720h")
 	case target != reflect.TypeFor[time.Duration]() && target.Kind() >= reflect.Int && target.Kind() <= reflect.Uint64 && tag != "!!int":
 		return "", errors.New("is a whole number")
+	case target.Kind() == reflect.Float64 && tag != "!!float" && tag != "!!int":
+		return "", errors.New("is a number")
 	}
 	// Let kong read it once for nothing, so that the error can name the file.
 	scan := kong.Scan().PushTyped(node.Value, kong.FlagValueToken)

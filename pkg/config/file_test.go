@@ -66,6 +66,7 @@ func TestErrorsInTheFileNameFileLineAndKey(t *testing.T) {
 		"word for bool":        {"pprof: on\n", `--config: a.yaml:1: pprof: is true or false`},
 		"quoted bool":          {"pprof: 'true'\n", `--config: a.yaml:1: pprof: is true or false`},
 		"word for number":      {"partitions: four\n", `--config: a.yaml:1: partitions: is a whole number`},
+		"word for ratio":       {"trace-sample: all\n", `--config: a.yaml:1: trace-sample: is a number`},
 		"fraction for number":  {"partitions: 4.5\n", `--config: a.yaml:1: partitions: is a whole number`},
 		"huge number":          {"partitions: 99999999999999999999\n", `--config: a.yaml:1: partitions: is a whole number`},
 		"number for duration":  {"presence-ttl: 15\n", `--config: a.yaml:1: presence-ttl: is a duration with its unit, such as 15s or 720h`},

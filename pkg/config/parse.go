@@ -17,14 +17,16 @@ import (
 type List []string
 
 // Decode reads the next value of the command line. It is called by kong.
-func (l *List) Decode(ctx *kong.DecodeContext) error {
+func (l *List) Decode(ctx *kong.DecodeContext) error { return decodeList(ctx, (*[]string)(l)) }
+
+func decodeList(ctx *kong.DecodeContext, into *[]string) error {
 	var text string
 	if err := ctx.Scan.PopValueInto("list", &text); err != nil {
 		return err
 	}
 	for _, value := range strings.Split(text, ",") {
 		if value = strings.TrimSpace(value); value != "" {
-			*l = append(*l, value)
+			*into = append(*into, value)
 		}
 	}
 	return nil

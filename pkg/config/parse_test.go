@@ -141,9 +141,9 @@ func TestDefaultsAreValid(t *testing.T) {
 	}
 	want := Settings{
 		Listen: "127.0.0.1:8080", AdminListen: "127.0.0.1:8081", NATSListen: "127.0.0.1:4222", Data: "./data",
-		RateLimits: On, LogSync: SyncAlways, Node: got.Node, Partitions: 4, Replicas: 1, LogRetention: 720 * time.Hour,
-		PresenceTTL: 15 * time.Second, AccessTokenTTL: time.Hour, SessionTTL: 720 * time.Hour, ShutdownGrace: 8 * time.Second,
-		LogFormat: "text", LogLevel: "info",
+		MaxConnections: 100_000, Rebalance: On, RateLimits: On, LogSync: SyncAlways, Node: got.Node, Partitions: 4, Replicas: 1, LogRetention: 720 * time.Hour,
+		PresenceTTL: 15 * time.Second, PresenceGrace: 5 * time.Second, AwayAfter: 10 * time.Minute, AccessTokenTTL: time.Hour, SessionTTL: 720 * time.Hour, ShutdownGrace: 8 * time.Second,
+		LogFormat: "text", LogLevel: "info", ScyllaKeyspace: "chatmesh", ScyllaReplication: 3, TraceSample: 0.01,
 	}
 	got.origins = nil
 	if !reflect.DeepEqual(got, want) {
@@ -170,6 +170,11 @@ func TestFlagWinsOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"pprof", "true", "false", "true", [4]any{false, true, false, true}, func(s *Settings) any { return s.Pprof }},
 		{"pprof", "false", "true", "false", [4]any{false, false, true, false}, func(s *Settings) any { return s.Pprof }},
 		{"partitions", "1", "2", "3", [4]any{4, 1, 2, 3}, func(s *Settings) any { return s.Partitions }},
+		{"trace-sample", "1", "0.5", "1e-3", [4]any{0.01, 1.0, 0.5, 0.001}, func(s *Settings) any { return s.TraceSample }},
+		{"otlp-endpoint", "http://f", "http://e", "http://a", [4]any{"", "http://f", "http://e", "http://a"}, func(s *Settings) any { return s.OTLPEndpoint }},
+		{"nats-nkey", "f.nk", "e.nk", "a.nk", [4]any{"", "f.nk", "e.nk", "a.nk"}, func(s *Settings) any { return s.NATSNKey }},
+		{"nats-tls-ca", "f.pem", "e.pem", "a.pem", [4]any{"", "f.pem", "e.pem", "a.pem"}, func(s *Settings) any { return s.NATSTLSCA }},
+		{"nats-inbox", "f", "e", "a", [4]any{"", "f", "e", "a"}, func(s *Settings) any { return s.NATSInbox }},
 		{"rate-limits", "off", "on", "off", [4]any{On, Off, On, Off}, func(s *Settings) any { return s.RateLimits }},
 		{"scylla", "[f:1, g:1]", "e:2", "a:3", [4]any{"", "f:1 g:1", "e:2", "a:3"},
 			func(s *Settings) any { return strings.Join(s.Scylla, " ") }},
@@ -178,7 +183,7 @@ func TestFlagWinsOverEnvironmentOverFileOverDefault(t *testing.T) {
 			t.Run(fmt.Sprint(c.name, given), func(t *testing.T) {
 				clean(t)
 				env := "CHATMESH_" + strings.ToUpper(strings.ReplaceAll(c.name, "-", "_"))
-				args, want, source := []string{"--config=a.yaml"}, c.want[0], "default"
+				args, want, source := []string{"--config=a.yaml", "--nats-url=nats://h"}, c.want[0], "default"
 				text := "# nothing\n"
 				if given&1 != 0 {
 					text, want, source = c.name+": "+c.inFile+"\n", c.want[1], "file a.yaml"
@@ -197,6 +202,9 @@ func TestFlagWinsOverEnvironmentOverFileOverDefault(t *testing.T) {
 				}
 				if got := p.source(c.name); got != source {
 					t.Errorf("got source %q; want %q", got, source)
+				}
+				if got := p.Given(c.name); got != (given != 0) {
+					t.Errorf("got given %v; want %v", got, given != 0)
 				}
 			})
 		}

@@ -35,6 +35,12 @@ func (s *Settings) Print(w io.Writer) error {
 	return nil
 }
 
+// Given tells whether somebody set a setting, rather than its default.
+func (s *Settings) Given(name string) bool {
+	o, ok := s.origins[name]
+	return ok && o.source != "default"
+}
+
 // source is where the value of a setting came from. What Parse did not fill came from the program.
 func (s *Settings) source(name string) string {
 	if o, ok := s.origins[name]; ok {
@@ -71,16 +77,22 @@ func document(settings reflect.Value, source func(name string) string) (*yaml.No
 			for _, text := range v.Interface().(List) {
 				node.Content = append(node.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: hide(text)})
 			}
+		case v.Type() == reflect.TypeFor[Limits]():
+			node = v.Interface().(Limits).node(source(name))
 		case v.Kind() == reflect.String:
 			node.Value = hide(v.String())
 		case v.Kind() == reflect.Bool:
 			node.Tag, node.Value = "!!bool", strconv.FormatBool(v.Bool())
+		case v.Kind() == reflect.Float64:
+			node.Tag, node.Value = "", strconv.FormatFloat(v.Float(), 'g', -1, 64)
 		case v.Kind() == reflect.Int:
 			node.Tag, node.Value = "!!int", strconv.FormatInt(v.Int(), 10)
 		default:
 			return nil, fmt.Errorf("--%s is of an unknown kind", name)
 		}
-		node.LineComment = source(name)
+		if node.Kind != yaml.MappingNode {
+			node.LineComment = source(name)
+		}
 		doc.Content = append(doc.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: name}, node)
 	}
 	return doc, nil

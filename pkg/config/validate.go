@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +17,8 @@ const (
 	MaxPartitions = 1024
 	// MaxNode is the length of the longest name of a node, in bytes.
 	MaxNode = 64
+	// MostConnections is what --max-connections can be set to.
+	MostConnections = 10_000_000
 	// MaxShutdownGrace is what the outside contract gives the program to stop.
 	MaxShutdownGrace = 10 * time.Second
 )
@@ -23,7 +26,7 @@ const (
 // Validate tells whether the program can run with s. The error, of the first setting that is wrong, says which it is,
 // what would be right, and where the value came from if that was not the command line. Parse calls it.
 func (s *Settings) Validate() error {
-	for _, check := range []func() error{s.checkAddresses, s.checkExternal, s.checkNode, s.checkWords, s.checkDurations} {
+	for _, check := range []func() error{s.checkAddresses, s.checkEdge, s.checkExternal, s.checkNode, s.checkWords, s.checkDurations, s.checkTraces} {
 		if err := check(); err != nil {
 			return err
 		}
@@ -67,6 +70,17 @@ func (s *Settings) checkAddresses() error {
 	return nil
 }
 
+// checkEdge looks at what an edge tells of itself.
+func (s *Settings) checkEdge() error {
+	if _, ok := socketURL(s.Advertise); s.Advertise != "" && !ok {
+		return s.wrong("advertise", "%q is not a URL such as wss://edge-1.example.com, without query and password", withoutUserinfo(s.Advertise))
+	}
+	if s.MaxConnections < 1 || s.MaxConnections > MostConnections {
+		return s.wrong("max-connections", "%d is not from 1 to %d", s.MaxConnections, MostConnections)
+	}
+	return nil
+}
+
 // checkExternal looks at what is not embedded, and who may come in.
 func (s *Settings) checkExternal() error {
 	for _, text := range s.NATSURL {
@@ -74,15 +88,30 @@ func (s *Settings) checkExternal() error {
 			return s.wrong("nats-url", "%q is not a URL such as nats://host:4222 or tls://host:4222", withoutUserinfo(text))
 		}
 	}
-	for _, f := range []struct{ name, path string }{{"nats-creds", s.NATSCreds}, {"nats-tls-ca", s.NATSTLSCA}} {
-		if f.path != "" && len(s.NATSURL) == 0 {
+	for _, f := range []struct{ name, value string }{{"nats-creds", s.NATSCreds}, {"nats-tls-ca", s.NATSTLSCA}, {"nats-nkey", s.NATSNKey},
+		{"nats-tls-cert", s.NATSTLSCert}, {"nats-tls-key", s.NATSTLSKey}, {"nats-inbox", s.NATSInbox}} {
+		if f.value != "" && len(s.NATSURL) == 0 {
 			return s.wrong(f.name, "is for an external NATS: set --nats-url as well")
 		}
 	}
-	for _, text := range s.Scylla {
-		if port, ok := portOf(text); !ok || port == 0 || strings.HasPrefix(text, ":") {
-			return s.wrong("scylla", "%q is not host:port, such as 10.0.0.1:9042", text)
-		}
+	switch {
+	case s.NATSNKey != "" && s.NATSCreds != "":
+		return s.wrong("nats-nkey", "and --nats-creds are two ways to log in: set one of them")
+	case s.NATSTLSCert != "" && s.NATSTLSKey == "":
+		return s.wrong("nats-tls-key", "is empty; it is the key of --nats-tls-cert")
+	case s.NATSTLSKey != "" && s.NATSTLSCert == "":
+		return s.wrong("nats-tls-cert", "is empty; it is the certificate of --nats-tls-key")
+	case s.NATSInbox != "" && !isPrefix(s.NATSInbox):
+		return s.wrong("nats-inbox", "%q is not tokens of A-Z a-z 0-9 _ - with dots between, such as _INBOX_edge", s.NATSInbox)
+	}
+	if err := s.checkScylla(); err != nil {
+		return err
+	}
+	if _, err := s.Proxies(); err != nil {
+		return err
+	}
+	if _, err := s.Rules(); err != nil {
+		return err
 	}
 	for _, text := range s.Origins {
 		u, err := url.Parse(text)
@@ -93,9 +122,48 @@ func (s *Settings) checkExternal() error {
 	return nil
 }
 
+// letters are those of a name that stands in subjects.
+const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+
+// isPrefix tells whether text can stand before the tokens of a subject.
+func isPrefix(text string) bool {
+	for token := range strings.SplitSeq(text, ".") {
+		if token == "" || strings.Trim(token, letters) != "" {
+			return false
+		}
+	}
+	return true
+}
+
+var keyspace = regexp.MustCompile(`^[a-z][a-z0-9_]{0,47}$`)
+
+func (s *Settings) checkScylla() error {
+	for _, text := range s.Scylla {
+		if port, ok := portOf(text); !ok || port == 0 || strings.HasPrefix(text, ":") {
+			return s.wrong("scylla", "%q is not host:port, such as 10.0.0.1:9042", text)
+		}
+	}
+	for _, f := range []struct{ name, value string }{{"scylla-user", s.ScyllaUser}, {"scylla-password-file", s.ScyllaPasswordFile},
+		{"scylla-tls-ca", s.ScyllaTLSCA}, {"scylla-dc", s.ScyllaDC}} {
+		if f.value != "" && len(s.Scylla) == 0 {
+			return s.wrong(f.name, "is for an external ScyllaDB: set --scylla as well")
+		}
+	}
+	switch {
+	case !keyspace.MatchString(s.ScyllaKeyspace):
+		return s.wrong("scylla-keyspace", "%q is not 1 to 48 of a-z 0-9 _, beginning with a letter", s.ScyllaKeyspace)
+	case s.ScyllaUser != "" && s.ScyllaPasswordFile == "":
+		return s.wrong("scylla-password-file", "is empty; it is the password of --scylla-user")
+	case s.ScyllaPasswordFile != "" && s.ScyllaUser == "":
+		return s.wrong("scylla-user", "is empty; it is whose password is in --scylla-password-file")
+	case s.ScyllaReplication < 1 || s.ScyllaReplication > 9:
+		return s.wrong("scylla-replication", "%d is not from 1 to 9", s.ScyllaReplication)
+	}
+	return nil
+}
+
 // checkNode looks at the node and what the log is made of.
 func (s *Settings) checkNode() error {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
 	if s.Node == "" || len(s.Node) > MaxNode || strings.Trim(s.Node, letters) != "" {
 		return s.wrong("node", "%q is not 1 to %d of A-Z a-z 0-9 _ -", s.Node, MaxNode)
 	}
@@ -117,6 +185,7 @@ func (s *Settings) checkWords() error {
 		allowed    []string
 	}{
 		{"rate-limits", string(s.RateLimits), []string{string(On), string(Off)}},
+		{"rebalance", string(s.Rebalance), []string{string(On), string(Off)}},
 		{"log-sync", string(s.LogSync), []string{string(SyncAlways), string(SyncInterval)}},
 		{"log-format", s.LogFormat, []string{"text", "json"}},
 		{"log-level", s.LogLevel, []string{"debug", "info", "warn", "error"}},
@@ -136,6 +205,8 @@ func (s *Settings) checkDurations() error {
 	}{
 		{"log-retention", s.LogRetention, time.Minute, 10 * 365 * day},
 		{"presence-ttl", s.PresenceTTL, time.Second, 10 * time.Minute}, // the broker counts in seconds
+		{"presence-grace", s.PresenceGrace, 0, time.Minute},
+		{"away-after", s.AwayAfter, time.Second, day},
 		{"access-token-ttl", s.AccessTokenTTL, time.Second, day},
 		{"session-ttl", s.SessionTTL, time.Second, 10 * 365 * day},
 		{"shutdown-grace", s.ShutdownGrace, 0, MaxShutdownGrace},
@@ -146,6 +217,24 @@ func (s *Settings) checkDurations() error {
 	}
 	if s.SessionTTL < s.AccessTokenTTL {
 		return s.wrong("session-ttl", "%s is less than --access-token-ttl, %s", short(s.SessionTTL), short(s.AccessTokenTTL))
+	}
+	return nil
+}
+
+// checkTraces looks at where traces go.
+func (s *Settings) checkTraces() error {
+	if s.TraceSample < 0 || s.TraceSample > 1 || s.TraceSample != s.TraceSample {
+		return s.wrong("trace-sample", "%g is not from 0 to 1", s.TraceSample)
+	}
+	if s.OTLPEndpoint == "" {
+		return nil
+	}
+	u, err := url.Parse(s.OTLPEndpoint)
+	switch {
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "":
+		return s.wrong("otlp-endpoint", "%q is not a URL such as http://127.0.0.1:4318", withoutUserinfo(s.OTLPEndpoint))
+	case u.User != nil:
+		return s.wrong("otlp-endpoint", "holds a password; a key for the receiver belongs into OTEL_EXPORTER_OTLP_HEADERS")
 	}
 	return nil
 }

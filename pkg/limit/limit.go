@@ -1,7 +1,8 @@
-// Package limit owns how often something may happen for each of many keys: a token bucket a key. It promises that
-// memory is bounded whatever keys come, that a key which was forgotten to make room is the one whose bucket was the
-// fullest, and that keys (addresses, names, ids) are kept as hashes only, so that they stand in no error, log or heap
-// dump.
+// Package limit owns how often something may happen: token buckets for each of many keys (Limiter), the kinds of action that are
+// limited with their rates for a person, a session and an address (Rules), and both together (Table). It promises that memory
+// is bounded whatever keys come, that a key which was forgotten to make room is the one whose bucket was the fullest, that
+// who waits as long as they are told is let through if nothing else of theirs happens until then, and that keys (addresses,
+// names, ids) are kept as hashes only, so that they stand in no error, metric, log or heap dump.
 package limit
 
 import (
@@ -88,8 +89,13 @@ func New(c Config) *Limiter {
 
 // Allow tells whether an event of key may happen now, and counts it if so. If not, it tells after which time, in whole
 // milliseconds, the next may: when nothing else of key happens until then, it will be allowed.
-func (l *Limiter) Allow(key string) (ok bool, retryAfter time.Duration) {
-	if l.rate == rate.Inf {
+func (l *Limiter) Allow(key string) (ok bool, retryAfter time.Duration) { return l.AllowN(key, 1) }
+
+// AllowN is Allow for n events at once, all of them or none. More than Burst count as Burst, for which a full bucket is needed;
+// less than one is always allowed.
+func (l *Limiter) AllowN(key string, n int) (ok bool, retryAfter time.Duration) {
+	n = min(n, l.burst)
+	if l.rate == rate.Inf || n < 1 {
 		return true, 0
 	}
 	// Two keys with the same hash share a bucket. With a secret seed and 65,536 keys the chance of any is 1 in 2^33.
@@ -99,13 +105,35 @@ func (l *Limiter) Allow(key string) (ok bool, retryAfter time.Duration) {
 	defer l.mu.Unlock()
 	now := l.now()
 	b := l.bucket(hash, now)
-	if !b.limiter.AllowN(now, 1) {
+	if !b.limiter.AllowN(now, n) {
 		l.denied++
-		return false, wait(1-b.limiter.TokensAt(now), l.rate)
+		return false, wait(float64(n)-b.limiter.TokensAt(now), l.rate)
 	}
 	b.full = now.Sub(l.start).Seconds() + (float64(l.burst)-b.limiter.TokensAt(now))/float64(l.rate)
 	heap.Fix(&l.byFull, b.index)
 	return true, 0
+}
+
+// Wait tells after which time AllowN would allow n events of key, zero if now. It counts nothing, but as refused what would have to
+// wait.
+func (l *Limiter) Wait(key string, n int) time.Duration {
+	n = min(n, l.burst)
+	if l.rate == rate.Inf || n < 1 {
+		return 0
+	}
+	hash := maphash.String(l.seed, key)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b, ok := l.buckets[hash]
+	if !ok {
+		return 0
+	}
+	missing := float64(n) - b.limiter.TokensAt(l.now())
+	if missing <= 0 {
+		return 0
+	}
+	l.denied++
+	return wait(missing, l.rate)
 }
 
 // Stats returns what l holds and did.

@@ -105,7 +105,7 @@ func (c *Cluster) Bus(t testing.TB) *bus.Bus {
 	return b
 }
 
-// Connector is a Broker or a Cluster.
+// Connector is a Broker, a Cluster or Processes.
 type Connector interface {
 	Bus(t testing.TB) *bus.Bus
 }

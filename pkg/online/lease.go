@@ -141,7 +141,7 @@ func (r *Reporter) putAgain(after uint64) {
 	// Others may change the map where the lock is given up; a range allows that. Who comes meanwhile stands in the queue.
 	for user, h := range r.people {
 		if h.maybe && (h.revision > after || h.revision == 0) {
-			h.stored = false
+			h.stored = gone
 			r.people[user] = r.enqueue(user, h)
 		}
 		if n++; n%chunk == 0 {

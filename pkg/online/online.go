@@ -1,8 +1,8 @@
-// Package online tells the mesh which people an edge hosts, with a key for each of them in the bucket of presence and one
-// lease for the edge. It promises that Come and Go never wait, that only the last wish of a person counts, and that the
+// Package online tells the mesh which people an edge hosts, and how they are, with a key for each of them in the bucket of presence
+// and one lease for the edge. It promises that Be and Go never wait, that only the last wish of a person counts, and that the
 // bucket comes to hold what is so after whatever happened to the broker in between.
 //
-//	Come, Go ──► queue (each person once) ──► writer ──► $KV.presence.<user>.<edge>     written on coming and going,
+//	Be, Go ────► queue (each person once) ──► writer ──► $KV.presence.<user>.<edge>     written on coming, changing and going,
 //	                                           ▲                                          renewed before the bucket's age
 //	                       lease (re)born, or  │
 //	                       keys may be lost ───┤
@@ -14,7 +14,6 @@
 package online
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -26,19 +25,6 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 )
 
-// lifePrefix begins the value of a lease and of a key; what follows names the life.
-const lifePrefix = "life="
-
-// LifeOf returns the life in the value of a lease or a key, empty if it has none. A lease or key without one fits every
-// life: others than reporters may write such.
-func LifeOf(value []byte) string {
-	life, ok := bytes.CutPrefix(value, []byte(lifePrefix))
-	if !ok {
-		return ""
-	}
-	return string(life)
-}
-
 // Reporter keeps the keys of one edge. A hosted person costs 52 bytes beside the id, which it shares with the caller
 // (BenchmarkBytesPerPerson), and 100,000 cost 1 % of a core while nobody comes or goes, the broker's work for them included,
 // 2 % where it syncs every key to the disk (BenchmarkHundredThousandPeople).
@@ -47,8 +33,9 @@ type Reporter struct {
 	edge string
 	ttl  time.Duration
 	log  *slog.Logger
-	// value is what the lease and all keys hold.
+	// value is what the lease holds, values what the key of a person does, by the wish.
 	value   []byte
+	values  [wishes][]byte
 	started time.Time
 	wake    chan struct{} // there is something to write
 
@@ -66,33 +53,38 @@ type hosted struct {
 	revision uint64
 	// put is when the key was last stored, in ticks since the reporter was made.
 	put uint32
-	// wanted is the last wish; queued that the person stands in the queue; stored that the broker has acknowledged the key;
-	// maybe that the key can be there.
-	wanted, queued, stored, maybe bool
+	// want is the last wish; stored the one whose key the broker has acknowledged last, gone where that is not known.
+	want, stored wish
+	// queued is that the person stands in the queue; maybe that the key can be there.
+	queued, maybe bool
 }
 
 // New returns a reporter for the edge of that name, which is one token of a subject and belongs to no other live process.
 // ttl, in whole seconds, is how long the lease outlives its last beat: after it a dead edge's people are offline.
 func New(b *bus.Bus, edge string, ttl time.Duration, log *slog.Logger) *Reporter {
+	life := rand.Text()[:12]
 	return &Reporter{bus: b, edge: edge, ttl: max(ttl, time.Second).Round(time.Second), log: log.With("edge", edge),
-		value: []byte(lifePrefix + rand.Text()[:12]), started: time.Now(), wake: make(chan struct{}, 1),
+		value: []byte(lifePrefix + life), values: valuesOf(life), started: time.Now(), wake: make(chan struct{}, 1),
 		people: map[chat.UserID]hosted{}}
 }
 
-// Come tells that the first connection of a person has opened. It does not wait. Saying it again does nothing.
-func (r *Reporter) Come(user chat.UserID) { r.wish(user, true) }
+// Come tells that a person is here, visible and at a device.
+func (r *Reporter) Come(user chat.UserID) { r.Be(user, State{}) }
+
+// Be tells that a person has a connection here, and how they are. It does not wait. Saying it again does nothing.
+func (r *Reporter) Be(user chat.UserID, s State) { r.wish(user, s.wish()) }
 
 // Go tells that the last connection of a person has closed. It does not wait. Saying it again does nothing.
-func (r *Reporter) Go(user chat.UserID) { r.wish(user, false) }
+func (r *Reporter) Go(user chat.UserID) { r.wish(user, gone) }
 
-func (r *Reporter) wish(user chat.UserID, wanted bool) {
+func (r *Reporter) wish(user chat.UserID, want wish) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h := r.people[user]
-	if r.ended || h.wanted == wanted {
+	if r.ended || h.want == want {
 		return
 	}
-	h.wanted = wanted
+	h.want = want
 	r.people[user] = r.enqueue(user, h)
 	r.ring()
 }

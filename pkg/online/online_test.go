@@ -97,7 +97,7 @@ func TestOnlyTheLastWishCountsInAFloodOfThem(t *testing.T) {
 			return false
 		}
 		for _, h := range r.people {
-			if !h.stored {
+			if h.stored == gone {
 				return false
 			}
 		}

@@ -111,7 +111,7 @@ func (r *Reporter) due(age time.Duration) []chat.UserID {
 	var out []chat.UserID
 	n := 0
 	for user, h := range r.people {
-		if over := time.Duration(now-h.put)*tick - age/2; h.stored && h.wanted && over >= 0 {
+		if over := time.Duration(now-h.put)*tick - age/2; h.stored != gone && h.want != gone && over >= 0 {
 			left := looks/4 - int(over*looks/age) // so many looks before three quarters
 			if left <= 1 || rand.IntN(left) == 0 {
 				out = append(out, user)
@@ -133,7 +133,7 @@ func (r *Reporter) now() uint32 { return uint32(time.Since(r.started) / tick) }
 // op is a key on its way to the broker.
 type op struct {
 	user chat.UserID
-	put  bool
+	want wish // gone removes the key
 	msg  *nats.Msg
 }
 
@@ -152,12 +152,12 @@ func (r *Reporter) take(renewals []chat.UserID) ([]op, int) {
 		h := r.people[user]
 		h.queued = false
 		switch {
-		case h.wanted && !h.stored:
-			ops = append(ops, op{user, true, r.keyMsg(user)})
+		case h.want != gone && h.stored != h.want:
+			ops = append(ops, r.put(user, h.want))
 			h.maybe = true
-		case !h.wanted && h.maybe:
-			ops = append(ops, op{user, false, bus.Removal(subject.Presence, subject.PresenceKey(user, r.edge), h.revision)})
-		case !h.wanted:
+		case h.want == gone && h.maybe:
+			ops = append(ops, op{user, gone, bus.Removal(subject.Presence, subject.PresenceKey(user, r.edge), h.revision)})
+		case h.want == gone:
 			delete(r.people, user)
 			continue
 		}
@@ -167,15 +167,15 @@ func (r *Reporter) take(renewals []chat.UserID) ([]op, int) {
 		r.queue = nil // its array may be that of a storm
 	}
 	for _, user := range renewals {
-		if h := r.people[user]; h.wanted && h.stored {
-			ops = append(ops, op{user, true, r.keyMsg(user)})
+		if h := r.people[user]; h.want != gone && h.stored != gone {
+			ops = append(ops, r.put(user, h.want))
 		}
 	}
 	return ops, r.again
 }
 
-func (r *Reporter) keyMsg(user chat.UserID) *nats.Msg {
-	return &nats.Msg{Subject: subject.KV(subject.Presence, subject.PresenceKey(user, r.edge)), Data: r.value}
+func (r *Reporter) put(user chat.UserID, want wish) op {
+	return op{user, want, &nats.Msg{Subject: subject.KV(subject.Presence, subject.PresenceKey(user, r.edge)), Data: r.values[want]}}
 }
 
 // flush publishes and waits for the answers. What was not stored is queued again; then it is false.
@@ -193,21 +193,22 @@ func (r *Reporter) flush(ctx context.Context, ops []op, again int) bool {
 	for i, o := range ops {
 		h := r.people[o.user]
 		switch {
-		case errs[i] == nil && o.put:
-			h.stored, h.revision, h.put = again == r.again, acks[i].Sequence, r.now()
-			if !h.stored {
+		case errs[i] == nil && o.want != gone:
+			h.stored, h.revision, h.put = o.want, acks[i].Sequence, r.now()
+			if again != r.again {
+				h.stored = gone
 				h = r.enqueue(o.user, h)
 			}
-		case errs[i] == nil, !o.put && replaced(errs[i]):
-			h.stored, h.maybe, h.revision = false, false, 0
-			if !h.wanted && !h.queued {
+		case errs[i] == nil, o.want == gone && replaced(errs[i]):
+			h.stored, h.maybe, h.revision = gone, false, 0
+			if h.want == gone && !h.queued {
 				delete(r.people, o.user)
 				continue
 			}
 		default:
 			all = false
-			if o.put {
-				h.stored, h.revision = false, 0 // or it is there, and only the answer was lost
+			if o.want != gone {
+				h.stored, h.revision = gone, 0 // or it is there, and only the answer was lost
 			}
 			h = r.enqueue(o.user, h)
 		}

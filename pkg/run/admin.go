@@ -10,7 +10,7 @@ import (
 )
 
 // Admin serves the pages of operators: /healthz tells that the process lives, /readyz what it waits for (503) or that it is
-// ready, /metrics its figures, and /debug/pprof profiles where they are switched on.
+// ready, and what is to be known all the same, /metrics its figures, and /debug/pprof profiles where they are switched on.
 func Admin(h *Health, g prometheus.Gatherer, profiles bool) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -21,7 +21,8 @@ func Admin(h *Health, g prometheus.Gatherer, profiles bool) http.Handler {
 		answer := struct {
 			Ready   bool     `json:"ready"`
 			Waiting []string `json:"waiting"`
-		}{Waiting: h.Waiting(r.Context())}
+			Notes   []string `json:"notes,omitempty"`
+		}{Waiting: h.Waiting(r.Context()), Notes: h.Notes(r.Context())}
 		answer.Ready = len(answer.Waiting) == 0
 		w.Header().Set("Content-Type", "application/json")
 		if !answer.Ready {

@@ -16,6 +16,7 @@ import (
 type Health struct {
 	mu     sync.Mutex // guards the following fields
 	checks []check
+	notes  []check
 	states map[string]string
 }
 
@@ -29,6 +30,30 @@ func (h *Health) Check(name string, fn func(context.Context) error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.checks = append(h.checks, check{name, fn})
+}
+
+// Note adds something that is asked at each look at Notes, and that operators are to know though nothing waits for it.
+func (h *Health) Note(name string, fn func(context.Context) error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.notes = append(h.notes, check{name, fn})
+}
+
+// Notes lists what operators are to know though the process is ready, as "name: what", sorted.
+func (h *Health) Notes(ctx context.Context) []string {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	h.mu.Lock()
+	notes := slices.Clone(h.notes)
+	h.mu.Unlock()
+	var out []string
+	for _, c := range notes {
+		if err := c.fn(ctx); err != nil {
+			out = append(out, fmt.Sprintf("%s: %v", c.name, err))
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // Set tells that the part named waits because of err, or with nil that it does not wait any more. The error must not hold

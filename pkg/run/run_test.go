@@ -164,3 +164,17 @@ func TestPagesOfOperators(t *testing.T) {
 		}
 	}
 }
+
+func TestReadyzNotesWhatIsToBeKnownThoughNothingWaits(t *testing.T) {
+	var h run.Health
+	newer := errors.New("the schema is newer")
+	h.Note("store", func(context.Context) error { return newer })
+	admin := run.Admin(&h, prometheus.NewRegistry(), false)
+	if status, _, body := get(t, admin, "GET", "/readyz"); status != http.StatusOK || !strings.Contains(body, `"notes":["store: the schema is newer"]`) {
+		t.Errorf("got %d %s; want 200 and the note", status, body)
+	}
+	newer = nil
+	if _, _, body := get(t, admin, "GET", "/readyz"); strings.Contains(body, "notes") {
+		t.Errorf("got %s; want no notes", body)
+	}
+}

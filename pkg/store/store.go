@@ -1,5 +1,5 @@
-// Package store owns what chatmesh keeps for ever: accounts, sessions, the history of every chat, who is in which chat
-// and how far each person has read. It promises that every write is idempotent, that history and cursors only move
+// Package store owns what chatmesh keeps for ever: accounts, sessions, the history of every chat, who is in which chat,
+// how far each person has read, and what each has set for themselves. It promises that every write is idempotent, that history and cursors only move
 // forward whatever is replayed, and that a write that returned without error survives a crash.
 //
 // The log of a chat (package chatlog) is the truth while it is retained; the store is behind it by the persister's lag.
@@ -8,7 +8,6 @@ package store
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 )
@@ -24,48 +23,9 @@ var (
 	ErrConflict = errors.New("changed meanwhile")
 )
 
-// User is a person's account.
-type User struct {
-	ID           chat.UserID `json:"id"`
-	Name         string      `json:"username"`
-	DisplayName  string      `json:"display_name"`
-	Email        string      `json:"email,omitempty"`
-	PasswordHash string      `json:"password_hash"`
-	CreatedAt    chat.Time   `json:"created_at"`
-}
-
-// Session is one log-in of a person. Only a digest of its refresh token is kept.
-type Session struct {
-	User      chat.UserID `json:"user"`
-	ID        string      `json:"id"`
-	Refresh   [32]byte    `json:"refresh"`
-	CreatedAt chat.Time   `json:"created_at"`
-	ExpiresAt chat.Time   `json:"expires_at"`
-}
-
-// Accounts keeps people and their sessions. All of it is linearizable.
-type Accounts interface {
-	// CreateUser keeps a new person. It fails with ErrTaken when the name is in use; of concurrent calls with one name
-	// exactly one succeeds.
-	CreateUser(ctx context.Context, u User) error
-	// UserByName finds a person by the exact name. It fails with ErrNotFound.
-	UserByName(ctx context.Context, name string) (User, error)
-	// Users finds people by id, in any order; unknown ids are left out.
-	Users(ctx context.Context, ids ...chat.UserID) ([]User, error)
-
-	// CreateSession keeps a new session.
-	CreateSession(ctx context.Context, s Session) error
-	// Session returns a session. It fails with ErrNotFound, also when the session has expired.
-	Session(ctx context.Context, user chat.UserID, id string) (Session, error)
-	// RotateSession replaces the refresh digest if it still is old, and sets a new expiry. It fails with ErrNotFound, or with
-	// ErrConflict when the digest is another: of concurrent calls exactly one succeeds.
-	RotateSession(ctx context.Context, user chat.UserID, id string, old, next [32]byte, expires time.Time) error
-	// DeleteSession forgets a session; one that is not there is no error.
-	DeleteSession(ctx context.Context, user chat.UserID, id string) error
-}
-
 // Entry is an event on its way from the log into the store.
 type Entry struct {
+	// Event is what Body says.
 	Event chat.Event
 	// Body is the event as it was appended, byte for byte. It is kept and returned as it is.
 	Body []byte
@@ -80,18 +40,38 @@ type Cursor struct {
 	User chat.UserID
 	Seq  chat.Seq
 	N    uint64
+	// Delivered is up to which event a device of the person has the chat. It moves apart from Seq, but what was read was
+	// delivered: of a cursor that is returned it is at least Seq, in one that is written it may be less or zero.
+	Delivered chat.Seq
+}
+
+// Later is the furthest of two cursors of one person in one chat; either may be zero.
+func (c Cursor) Later(o Cursor) Cursor {
+	delivered := max(c.Delivered, o.Delivered, c.Seq, o.Seq)
+	if o.Seq > c.Seq || c.Chat == "" {
+		c = o
+	}
+	c.Delivered = delivered
+	return c
 }
 
 // Batch is what is written together: atomically where the implementation can, in any case completely before Write
 // returns without error. Each part is idempotent and may be replayed in any order.
 type Batch struct {
-	// Events go into the history. An event that is there already (by chat and seq) is not changed. A message also advances
-	// its sender's cursor, becomes findable by client id, and moves the head of its chat forward; a change of membership
-	// updates the index of the person's chats.
+	// Events go into the history. An event that is there already (by chat and seq) is not changed. Every event moves the head of
+	// its chat forward. A message also advances its sender's cursor and becomes findable by client id; a change of membership
+	// updates the index of the person's chats; an edit and a reaction keep a Mark; a message and an edit make the message
+	// findable for whom they mention. An event that carries Deleted is taken as one of Erased.
 	Events []Entry
+	// Erased are stubs: messages and edits whose text is gone, with Deleted. Each replaces for ever the body at its (chat, seq),
+	// whether that was written before or is written, or replayed, afterwards; of several stubs at one place that of the latest
+	// deletion stays. Nobody finds the message any more by a mention, its own or that of an edit of it, as soon as it or one
+	// of its edits is erased. In all else a stub counts as the event would in Events. Where its place in the stream is not
+	// known Stream is zero: that of the event counts once it is there.
+	Erased []Entry
 	// States replace the state of their chats where their Seq is higher.
 	States []*chat.State
-	// Cursors replace the cursor of (chat, user) where their Seq is higher.
+	// Cursors replace the cursor of (chat, user): Seq and N together where their Seq is higher, Delivered where it is higher.
 	Cursors []Cursor
 }
 
@@ -139,10 +119,25 @@ type Found struct {
 	SentAt chat.Time
 }
 
-// UserChat is an entry of the index of a person's chats, with the person's cursor in it (zero Seq: none).
+// UserChat is an entry of the index of a person's chats, with the person's cursor in it (zero Seq: none) and settings for it
+// (the zero value: none).
 type UserChat struct {
-	Chat   chat.ID
-	Cursor Cursor
+	Chat     chat.ID
+	Cursor   Cursor
+	Settings ChatSettings
+}
+
+// Mark is an event that changes a message without being one: an edit or a reaction.
+type Mark struct {
+	// Target is the message, Seq the event. The text of an edit is in the body at Seq.
+	Target, Seq chat.Seq
+	// Type is chat.Edited or chat.Reacted.
+	Type chat.EventType
+	By   chat.UserID
+	// Emoji and Removed are those of a reaction: Removed says that it was taken back.
+	Emoji   string
+	Removed bool
+	At      chat.Time
 }
 
 // History answers what was written by Sink.
@@ -156,18 +151,35 @@ type History interface {
 	Sent(ctx context.Context, id chat.ID, sender chat.UserID, limit int) ([]chat.ClientID, error)
 	// Record returns what the store knows of a chat. It fails with ErrNotFound.
 	Record(ctx context.Context, id chat.ID) (Record, error)
-	// Cursor returns how far a person has read; the zero Seq where nothing is known.
+	// Head returns the seq of the last event of a chat in the store, and its sequence in the partition's stream; zeroes where it has none.
+	Head(ctx context.Context, id chat.ID) (seq chat.Seq, stream uint64, err error)
+	// Cursor returns how far a person has read, and up to where a device of theirs has the chat; zeroes where nothing is known.
 	Cursor(ctx context.Context, id chat.ID, user chat.UserID) (Cursor, error)
 	// Chats returns the ids of the chats that have a record and come behind after, ascending, at most limit; where it returns limit
 	// of them there may be more. It is for operators: it walks through all that there are.
 	Chats(ctx context.Context, after chat.ID, limit int) ([]chat.ID, error)
 	// ChatsOf returns the index of a person's chats, in any order.
 	ChatsOf(ctx context.Context, user chat.UserID) ([]UserChat, error)
+	// EverIn returns the chats that a person is or ever was a member of, in any order; it may have more, as ChatsOf may. It is for
+	// erasing an account.
+	EverIn(ctx context.Context, user chat.UserID) ([]chat.ID, error)
+	// Marks returns the marks of the events of a chat from one seq to another, both included, ascending by target and then by
+	// seq. Every edit is among them; of the reactions of a person to a message with one emoji the latest only, by seq, which may
+	// be one that takes it back. How many a message has is bounded by who appends them.
+	Marks(ctx context.Context, id chat.ID, from, to chat.Seq) ([]Mark, error)
+	// Mentions returns the messages of a chat above after that mention a person, ascending, at most limit; where it returns limit
+	// of them there may be more. Messages that were erased are not among them.
+	Mentions(ctx context.Context, user chat.UserID, id chat.ID, after chat.Seq, limit int) ([]chat.Seq, error)
+	// SentSeqs returns the messages of a person in a chat above after, ascending, at most limit; where it returns limit of them
+	// there may be more. Erased ones are among them. It is for erasing an account: each call goes through all that the person has
+	// sent in about that part of the chat, so a large limit is cheaper than many calls.
+	SentSeqs(ctx context.Context, id chat.ID, sender chat.UserID, after chat.Seq, limit int) ([]chat.Seq, error)
 }
 
 // Store is everything; a service asks for the part that it needs.
 type Store interface {
 	Accounts
+	Personal
 	History
 	Sink
 	// Ping tells whether the store can be reached and has the schema that this program needs.

@@ -21,6 +21,8 @@ const (
 	HeaderReason = "Chat-Reason"
 	// HeaderOrigin says on a dead letter which subject and stream sequence it came from.
 	HeaderOrigin = "Chat-Origin"
+	// HeaderTrace carries, where a message is traced, its place in the trace, as W3C Trace Context has it. Package trace reads and writes it.
+	HeaderTrace = "traceparent"
 	// HeaderServiceError carries the code of a refused request to a micro service, as the NATS micro protocol has it.
 	HeaderServiceError = "Nats-Service-Error-Code"
 )
@@ -39,6 +41,21 @@ const (
 	Keys = "keys"
 	// Revoked has the sessions that ended while access tokens of theirs were still valid.
 	Revoked = "revoked"
+	// Preferences has, for each person who has said so, what others may learn of them.
+	Preferences = "preferences"
+)
+
+// Buckets lists every bucket.
+var Buckets = []string{Presence, LastSeen, Nodes, Leases, Keys, Revoked, Preferences}
+
+// Keys of Leases.
+const (
+	// PresenceLease names the process whose presence service tells changes.
+	PresenceLease = "presence"
+	// StoreLease is the id of the mesh, which the store that holds its history has as well.
+	StoreLease = "store"
+	// DeletionLease names the process that erases what people wrote whose accounts are deleted.
+	DeletionLease = "deletions"
 )
 
 // DeadLetters is the stream of what no worker could handle, with the reason; its subjects are dead.<worker>.<partition>.
@@ -58,14 +75,17 @@ const (
 const (
 	Service = "chatmesh"
 
-	SendEndpoint     = "svc.chat.send"
-	HistoryEndpoint  = "svc.chat.history"
-	StateEndpoint    = "svc.chat.state"
-	FindEndpoint     = "svc.chat.find"
-	SentEndpoint     = "svc.chat.sent"
-	CursorEndpoint   = "svc.chat.cursor"
-	SharesEndpoint   = "svc.user.shares"
-	PresenceEndpoint = "svc.presence.get"
+	SendEndpoint    = "svc.chat.send"
+	ChangeEndpoint  = "svc.chat.change"
+	HistoryEndpoint = "svc.chat.history"
+	StateEndpoint   = "svc.chat.state"
+	FindEndpoint    = "svc.chat.find"
+	SentEndpoint    = "svc.chat.sent"
+	CursorEndpoint  = "svc.chat.cursor"
+	SharesEndpoint  = "svc.user.shares"
+	// UserChatsEndpoint lists the chats of a person.
+	UserChatsEndpoint = "svc.user.chats"
+	PresenceEndpoint  = "svc.presence.get"
 
 	// For operators.
 	VerifyEndpoint         = "svc.ops.verify"
@@ -75,8 +95,11 @@ const (
 )
 
 // Endpoints lists every endpoint of Service.
-var Endpoints = []string{SendEndpoint, HistoryEndpoint, StateEndpoint, FindEndpoint, SentEndpoint, CursorEndpoint, SharesEndpoint,
-	PresenceEndpoint, VerifyEndpoint, ChatsEndpoint, PersisterRetryEndpoint, FanOutRetryEndpoint}
+var Endpoints = []string{SendEndpoint, ChangeEndpoint, HistoryEndpoint, StateEndpoint, FindEndpoint, SentEndpoint, CursorEndpoint, SharesEndpoint,
+	UserChatsEndpoint, PresenceEndpoint, VerifyEndpoint, ChatsEndpoint, PersisterRetryEndpoint, FanOutRetryEndpoint}
+
+// DrainEndpoint is the endpoint of one edge by which operators move its clients away.
+func DrainEndpoint(node string) string { return "svc.edge." + node + ".drain" }
 
 // EdgeLease is the first token of the keys in Presence that are leases of edges, not of people. No user id equals it.
 const EdgeLease = "edge"
@@ -91,7 +114,7 @@ func Partition(id chat.ID, n int) int {
 // ChatStream is the stream of a partition's logs and states.
 func ChatStream(partition int) string { return "CHAT_" + strconv.Itoa(partition) }
 
-// CursorStream is the stream of a partition's read cursors.
+// CursorStream is the stream of a partition's cursors: what was read and what was delivered.
 func CursorStream(partition int) string { return "CURSOR_" + strconv.Itoa(partition) }
 
 func partitioned(prefix string, partition int, rest string) string {
@@ -106,12 +129,23 @@ func State(partition int, id chat.ID) string {
 	return partitioned("chat.", partition, string(id)+".state")
 }
 
+// Erased is the subject of what stands at seq in place of an event whose text was erased.
+func Erased(partition int, id chat.ID, seq chat.Seq) string {
+	return partitioned("chat.", partition, string(id)+".erased."+strconv.FormatUint(uint64(seq), 10))
+}
+
+// IsErased tells whether a subject is an Erased subject.
+func IsErased(subj string) bool {
+	parts := strings.Split(subj, ".")
+	return len(parts) == 5 && parts[0] == "chat" && parts[3] == "erased"
+}
+
 // LogAndState matches both subjects of a chat.
 func LogAndState(partition int, id chat.ID) string {
 	return partitioned("chat.", partition, string(id)+".*")
 }
 
-// ChatOf is the chat of a Log or State subject, or of a Cursor subject.
+// ChatOf is the chat of a Log or State subject, or of a Cursor or Delivered subject.
 func ChatOf(subj string) chat.ID {
 	_, rest, _ := strings.Cut(subj, ".")
 	_, rest, _ = strings.Cut(rest, ".")
@@ -130,6 +164,16 @@ func Cursor(partition int, id chat.ID, user chat.UserID) string {
 	return partitioned("cursor.", partition, string(id)+"."+string(user))
 }
 
+// Delivered is the subject of up to which event a person has a chat on a device.
+func Delivered(partition int, id chat.ID, user chat.UserID) string {
+	return Cursor(partition, id, user) + ".delivered"
+}
+
+// CursorsOf matches both subjects of all people of a chat.
+func CursorsOf(partition int, id chat.ID) string {
+	return partitioned("cursor.", partition, string(id)+".>")
+}
+
 // Cursors matches every cursor of a partition.
 func Cursors(partition int) string { return partitioned("cursor.", partition, ">") }
 
@@ -142,8 +186,14 @@ func UserOf(subj string) chat.UserID { return chat.UserID(strings.TrimPrefix(sub
 // PresenceOf is the subject of a person's changes between online and offline.
 func PresenceOf(user chat.UserID) string { return "presence." + string(user) }
 
-// PresentOf is the person of a PresenceOf subject.
-func PresentOf(subj string) chat.UserID { return chat.UserID(strings.TrimPrefix(subj, "presence.")) }
+// PresenceOwn is the subject of how a person is who does not want others to know, for the person's own devices.
+func PresenceOwn(user chat.UserID) string { return PresenceOf(user) + ".own" }
+
+// PresentOf is the person of a PresenceOf subject, or of a PresenceOwn subject, which it tells.
+func PresentOf(subj string) (user chat.UserID, own bool) {
+	rest, own := strings.CutSuffix(strings.TrimPrefix(subj, "presence."), ".own")
+	return chat.UserID(rest), own
+}
 
 // Dead is the subject of the dead letters of a worker in a partition.
 func Dead(worker string, partition int) string {
@@ -172,8 +222,17 @@ func LeaseKey(edge string) string { return EdgeLease + "." + edge }
 // NodeKey is the key of a node in Nodes.
 func NodeKey(service, node string) string { return service + "." + node }
 
+// NodeOf returns of which node of which service a key in Nodes is. It is not ok for anything else.
+func NodeOf(key string) (service, node string, ok bool) {
+	service, node, ok = strings.Cut(key, ".")
+	return service, node, ok && service != "" && node != "" && !strings.Contains(node, ".")
+}
+
 // KV is the subject behind a key of a bucket.
 func KV(bucket, key string) string { return "$KV." + bucket + "." + key }
 
 // KVStream is the stream behind a bucket.
 func KVStream(bucket string) string { return "KV_" + bucket }
+
+// Inbox is the first token of all subjects on which a role gets answers, on a broker with accounts: no other role may listen there.
+func Inbox(role string) string { return "_INBOX_" + role }

@@ -54,8 +54,10 @@ func TestSubjectsOfValidIDsHaveTheirTokensAndGiveTheIDBack(t *testing.T) {
 		if got := subject.UserOf(subject.User(user)); got != user {
 			t.Fatalf("got user %q; want %q", got, user)
 		}
-		if got := subject.PresentOf(subject.PresenceOf(user)); got != user {
-			t.Fatalf("got user %q; want %q", got, user)
+		for own, subj := range map[bool]string{false: subject.PresenceOf(user), true: subject.PresenceOwn(user)} {
+			if got, is := subject.PresentOf(subj); got != user || is != own {
+				t.Fatalf("%s: got user %q, own %v; want %q, %v", subj, got, is, user, own)
+			}
 		}
 		if matches(subject.Logs(p), subject.State(p, id)) || !matches(subject.Logs(p), subject.Log(p, id)) {
 			t.Fatalf("%s does not tell logs from states", subject.Logs(p))

@@ -25,26 +25,29 @@ func patterns() map[string]string {
 	)
 	p := map[string]string{
 		"HeaderSeq": subject.HeaderSeq, "HeaderStream": subject.HeaderStream, "HeaderReason": subject.HeaderReason,
-		"HeaderOrigin": subject.HeaderOrigin, "HeaderServiceError": subject.HeaderServiceError,
+		"HeaderOrigin": subject.HeaderOrigin, "HeaderServiceError": subject.HeaderServiceError, "HeaderTrace": subject.HeaderTrace,
 		"Presence": subject.Presence, "LastSeen": subject.LastSeen, "Nodes": subject.Nodes, "Leases": subject.Leases, "Keys": subject.Keys,
-		"Revoked": subject.Revoked, "DeadLetters": subject.DeadLetters, "FanOut": subject.FanOut,
+		"Revoked": subject.Revoked, "Preferences": subject.Preferences, "PresenceOwn": subject.PresenceOwn(user), "DeadLetters": subject.DeadLetters, "FanOut": subject.FanOut,
 		"Persister": subject.Persister, "PinGroup": subject.PinGroup, "Service": subject.Service,
-		"SendEndpoint": subject.SendEndpoint, "HistoryEndpoint": subject.HistoryEndpoint,
+		"SendEndpoint": subject.SendEndpoint, "ChangeEndpoint": subject.ChangeEndpoint, "HistoryEndpoint": subject.HistoryEndpoint,
 		"StateEndpoint": subject.StateEndpoint, "FindEndpoint": subject.FindEndpoint, "SentEndpoint": subject.SentEndpoint,
-		"CursorEndpoint": subject.CursorEndpoint, "SharesEndpoint": subject.SharesEndpoint,
+		"CursorEndpoint": subject.CursorEndpoint, "SharesEndpoint": subject.SharesEndpoint, "UserChatsEndpoint": subject.UserChatsEndpoint,
 		"PresenceEndpoint": subject.PresenceEndpoint, "EdgeLease": subject.EdgeLease,
 		"VerifyEndpoint": subject.VerifyEndpoint, "ChatsEndpoint": subject.ChatsEndpoint,
 		"PersisterRetryEndpoint": subject.PersisterRetryEndpoint, "FanOutRetryEndpoint": subject.FanOutRetryEndpoint,
+		"DrainEndpoint": subject.DrainEndpoint("<node>"),
 
 		"ChatStream": subject.ChatStream(partition), "CursorStream": subject.CursorStream(partition),
 		"Log": subject.Log(partition, id), "State": subject.State(partition, id),
-		"LogAndState": subject.LogAndState(partition, id), "AllOf": subject.AllOf(partition), "Logs": subject.Logs(partition),
+		"LogAndState": subject.LogAndState(partition, id), "Erased": strings.Replace(subject.Erased(partition, id, 4712), "4712", "<seq>", 1), "AllOf": subject.AllOf(partition), "Logs": subject.Logs(partition),
 		"Cursor": subject.Cursor(partition, id, user), "Cursors": subject.Cursors(partition),
+		"Delivered": subject.Delivered(partition, id, user), "CursorsOf": subject.CursorsOf(partition, id),
 		"User": subject.User(user), "PresenceOf": subject.PresenceOf(user), "Dead": subject.Dead("<worker>", partition),
 		"AllDead": subject.AllDead, "DeadOf": subject.DeadOf("<worker>"),
 		"PresenceKey": subject.PresenceKey(user, "<edge>"), "LeaseKey": subject.LeaseKey("<edge>"),
 		"NodeKey": subject.NodeKey("<service>", "<node>"), "KV": subject.KV("<bucket>", "<key>"),
-		"KVStream": subject.KVStream("<bucket>"),
+		"KVStream": subject.KVStream("<bucket>"), "Inbox": subject.Inbox("<role>"),
+		"PresenceLease": subject.PresenceLease, "StoreLease": subject.StoreLease, "DeletionLease": subject.DeletionLease,
 	}
 	for name, pattern := range p {
 		p[name] = strings.ReplaceAll(pattern, "4711", "<partition>")
@@ -53,7 +56,7 @@ func patterns() map[string]string {
 }
 
 // noNames are what the package exports beside names: what takes them apart, and lists of them.
-var noNames = []string{"Partition", "ChatOf", "UserOf", "PresentOf", "WorkerOf", "Endpoints"}
+var noNames = []string{"Partition", "ChatOf", "UserOf", "PresentOf", "WorkerOf", "NodeOf", "IsErased", "Endpoints", "Buckets"}
 
 // exported lists what the package exports, from its source, so that a new name cannot be forgotten here.
 func exported(t *testing.T) []string {

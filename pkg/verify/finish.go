@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
 // finish compares what the events add up to with what log and store say of it.
@@ -37,9 +39,17 @@ func (c *checker) record() {
 	}
 }
 
-func sameState(a, b *chat.State) bool {
-	return a.Chat == b.Chat && a.Seq == b.Seq && a.Kind == b.Kind && a.Title == b.Title && a.CreatedAt.Equal(b.CreatedAt.Time) &&
-		slices.Equal(a.Members, b.Members) && slices.Equal(a.Left, b.Left)
+// sameState compares a state that was kept with what the events make, in all that a state says.
+func sameState(kept, made *chat.State) bool {
+	k, m := *kept, *made
+	k.Members, m.Members = append([]chat.Member{}, k.Members...), append([]chat.Member{}, m.Members...)
+	m.Left = slices.Clone(m.Left)
+	for i := range min(len(k.Left), len(m.Left)) {
+		if k.Left[i].By == "" { // who removed somebody was not kept at first
+			m.Left[i].By = ""
+		}
+	}
+	return bytes.Equal(wire.Encode(k), wire.Encode(m))
 }
 
 // isRight checks a state against the events.
@@ -106,7 +116,7 @@ func (c *checker) checkCursors(ctx context.Context) error {
 	head, asked := c.walk.seq, false
 	for _, cur := range c.cursors {
 		p := c.at[cur.Seq]
-		if cur.Seq > head && !asked { // it may have moved on with what was appended
+		if max(cur.Seq, cur.Delivered) > head && !asked { // it may have moved on with what was appended
 			now, err := c.head(ctx)
 			if err != nil {
 				return err
@@ -118,6 +128,10 @@ func (c *checker) checkCursors(ctx context.Context) error {
 			c.wrong(Altered, head, "a cursor cannot be read")
 		case cur.Seq > head:
 			c.wrong(Count, cur.Seq, "a cursor stands there; the last event is %d", head)
+		case cur.Delivered > head:
+			c.wrong(Count, cur.Delivered, "it was delivered up to there; the last event is %d", head)
+		case cur.Delivered < cur.Seq:
+			c.wrong(Count, cur.Seq, "a cursor stands there; it was delivered up to %d", cur.Delivered)
 		case cur.Seq == 0 && cur.N != 0:
 			c.wrong(Count, cur.Seq, "a cursor before the first event says that it is behind %d messages", cur.N)
 		case cur.Seq > 0 && p.known && p.n != cur.N:

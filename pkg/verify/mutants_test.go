@@ -116,10 +116,17 @@ var lies = []mutant{
 	{"a cursor in the store before an own message", func(w *world) {
 		w.store.cursor = func(c *store.Cursor) {
 			if c.User == "ben" {
-				c.Seq, c.N = 24, 19
+				c.Seq, c.N, c.Delivered = 24, 19, 24
 			}
 		}
 	}, []found{{verify.Count, 24}}},
+	{"a cursor in the store of which less was delivered than read", func(w *world) {
+		w.store.cursor = func(c *store.Cursor) {
+			if c.User == "ben" {
+				c.Delivered--
+			}
+		}
+	}, []found{{verify.Count, 25}}},
 	{"the store does not find a message", func(w *world) {
 		w.store.find = func(f store.Found, err error) (store.Found, error) {
 			if f.Seq == 11 {
@@ -238,6 +245,9 @@ var deeds = []mutant{
 	{"a cursor in the log beyond the end", func(w *world) {
 		w.put(subject.Cursor(0, id, "ann"), 0, wire.Encode(wire.Read{Type: wire.TypeRead, Chat: id, User: "ann", Seq: 40, N: 20}))
 	}, []found{{verify.Count, 40}}},
+	{"something was delivered that is beyond the end of the log", func(w *world) {
+		w.put(subject.Delivered(0, id, "ann"), 0, wire.Encode(wire.Delivered{Type: wire.TypeDelivered, Chat: id, User: "ann", Seq: 41}))
+	}, []found{{verify.Count, 41}}},
 	{"an event is erased from the log", func(w *world) { w.erase(9) }, []found{{verify.Missing, 9}}},
 	{"the last event is erased from the log", func(w *world) { w.erase(26) }, []found{{verify.Missing, 26}}},
 	{"the first event is erased from the log", func(w *world) {

@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -69,15 +71,20 @@ func (s *Stream) Cursors(ctx context.Context, id chat.ID, users []chat.UserID) (
 	p := s.partition(id)
 	subjects := make([]string, 0, len(users))
 	for _, u := range users {
-		subjects = append(subjects, subject.Cursor(p, id, u))
+		subjects = append(subjects, subject.Cursor(p, id, u), subject.Delivered(p, id, u))
 	}
 	msgs, err := s.bus.LastFor(ctx, subject.CursorStream(p), subjects...)
 	out := make([]Cursor, 0, len(msgs))
 	for _, m := range msgs {
 		var c Cursor
-		r, err := wire.DecodeRead(m.Data)
-		if c.Damaged = err != nil || r.Chat != id; !c.Damaged {
-			c.Chat, c.User, c.Seq, c.N = r.Chat, r.User, r.Seq, r.N
+		r, err := wire.DecodeCursor(m.Data)
+		c.Damaged = err != nil || r.Chat != id
+		switch c.Chat, c.User = r.Chat, r.User; {
+		case c.Damaged:
+		case r.Type == wire.TypeRead:
+			c.Seq, c.N, c.Delivered = r.Seq, r.N, r.Seq
+		default:
+			c.Delivered = r.Seq
 		}
 		out = append(out, c)
 	}
@@ -107,6 +114,35 @@ func (s *Stream) Events(ctx context.Context, id chat.ID, from uint64) ([]Entry, 
 			return out, nil
 		}
 	}
+}
+
+// stubsAtOnce is for how many stubs the broker is asked together.
+const stubsAtOnce = 256
+
+// Stubs reads what stands on the subjects of erased events.
+func (s *Stream) Stubs(ctx context.Context, id chat.ID, from, to chat.Seq) ([]Entry, error) {
+	p := s.partition(id)
+	var out []Entry
+	for end := from + min(to-from, maxStubs-1); from <= end; from += stubsAtOnce {
+		var subjects []string
+		for seq := from; seq <= min(end, from+stubsAtOnce-1); seq++ {
+			subjects = append(subjects, subject.Erased(p, id, seq))
+		}
+		ask, cancel := asking(ctx)
+		msgs, err := s.bus.LastFor(ask, subject.ChatStream(p), subjects...)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range msgs {
+			seq, err := strconv.ParseUint(m.Header.Get(subject.HeaderSeq), 10, 64)
+			if err == nil && m.Subject == subject.Erased(p, id, chat.Seq(seq)) {
+				out = append(out, Entry{Seq: chat.Seq(seq), Stream: m.Sequence, Body: m.Data, Stub: true})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	return out, nil
 }
 
 // First is where the stream of the chat begins.

@@ -1,6 +1,7 @@
 // Package verify owns the proof that a chat is right: it reads the log and the store, each for itself, and compares. It promises
-// to report every event that is missing, double, out of order or altered, and every count that is wrong, and nothing else:
-// what is appended, persisted or aged out meanwhile, and what the store does not have yet, is no fault.
+// to report every event that is missing, double, out of order or altered, every text that is still there although it was erased,
+// and every count that is wrong, and nothing else: what is appended, persisted, erased or aged out meanwhile, and what the store
+// does not have yet, is no fault.
 package verify
 
 import (
@@ -20,11 +21,15 @@ type Log interface {
 	Acked(ctx context.Context, id chat.ID) (uint64, error)
 	// Ends returns the end of the log of a chat, and the state beside it.
 	Ends(ctx context.Context, id chat.ID) (Ends, error)
-	// Cursors returns the cursors of people in a chat that are in the log; those without one are left out.
+	// Cursors returns the cursors of people in a chat that are in the log: of each what was read and what was delivered apart, as far
+	// as it is there.
 	Cursors(ctx context.Context, id chat.ID, users []chat.UserID) ([]Cursor, error)
 	// Events returns some of the events of a chat that stand at stream sequence from or behind it, in the order in which they
 	// stand there; none at the end.
 	Events(ctx context.Context, id chat.ID, from uint64) ([]Entry, error)
+	// Stubs returns what stands in the log for events that were erased, of those from one seq to another, both included, that
+	// there are, ascending. At most maxStubs are asked for.
+	Stubs(ctx context.Context, id chat.ID, from, to chat.Seq) ([]Entry, error)
 	// First returns sequence and time of the oldest message of the stream: what is older has aged out. The time is zero where
 	// it has none.
 	First(ctx context.Context, id chat.ID) (uint64, time.Time, error)
@@ -47,6 +52,8 @@ type Entry struct {
 	Seq    chat.Seq
 	Stream uint64
 	Body   []byte
+	// Stub says that it stands for an event that was erased, on a subject of its own: Stream tells when it was.
+	Stub bool
 }
 
 // Cursor is a cursor in the log. Damaged says that it cannot be read.
@@ -75,6 +82,7 @@ const (
 	Altered    Kind = "altered"    // log and store differ, or something cannot be read or is not what the events make
 	Count      Kind = "count"      // a running number, a cursor or what the store says of the last event is wrong
 	Index      Kind = "index"      // the store does not find what it holds
+	NotErased  Kind = "not_erased" // a text that was erased is still there
 )
 
 // Problem is one thing that is wrong. It holds no text of a person.
@@ -100,6 +108,8 @@ const (
 	maxProblems = 100
 	pageEvents  = 500
 	pageBytes   = 4 << 20
+	// maxStubs is how many seqs in a row are asked for stubs.
+	maxStubs = 4096
 )
 
 // checker walks through one chat.
@@ -115,8 +125,9 @@ type checker struct {
 	cursors []Cursor // of the members: first those of the store, one of each, then those of the log
 	members int
 
-	walk  walk
-	state *chat.State // after the last event
+	walk    walk
+	erasing erasing
+	state   *chat.State // after the last event
 	// blind says that an event is missing or cannot be read: then what follows may have been right.
 	blind bool
 	n     counter
@@ -148,7 +159,8 @@ func (c *checker) wrong(kind Kind, seq chat.Seq, format string, args ...any) {
 // read.
 func Chat(ctx context.Context, l Log, s Store, id chat.ID) (Report, error) {
 	c := &checker{Report: Report{Chat: id, Problems: []Problem{}}, log: l, store: s, state: &chat.State{},
-		seen: map[chatlog.ID]chat.Seq{}, lost: map[chat.Seq]int{}, own: map[chat.UserID]chat.Seq{}, at: map[chat.Seq]place{}}
+		erasing: erasing{map[chat.Seq]struct{}{}, map[chat.Seq][]chat.Seq{}, map[chat.UserID]texts{}},
+		seen:    map[chatlog.ID]chat.Seq{}, lost: map[chat.Seq]int{}, own: map[chat.UserID]chat.Seq{}, at: map[chat.Seq]place{}}
 	for _, step := range []func(context.Context) error{c.begin, c.events, c.finish} {
 		if err := step(ctx); err != nil {
 			return c.Report, err

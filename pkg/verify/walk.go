@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -71,9 +70,9 @@ func (c *checker) inStore(ctx context.Context) *side {
 	}}
 }
 
-// inLog reads the events of the log up to that which was the last at the beginning.
+// inLog reads the events of the log up to that which was the last at the beginning, with the stubs of those that were erased.
 func (c *checker) inLog(ctx context.Context) *side {
-	from := uint64(1)
+	from, last := uint64(1), chat.Seq(0)
 	return &side{more: func() ([]Entry, error) {
 		if from > c.ends.Stream {
 			return nil, nil
@@ -89,7 +88,8 @@ func (c *checker) inLog(ctx context.Context) *side {
 		if len(out) > 0 {
 			from = max(from, out[len(out)-1].Stream) + 1
 		}
-		return out, nil
+		out, last, err = c.fill(ctx, out, last)
+		return out, err
 	}}
 }
 
@@ -156,10 +156,14 @@ func (c *checker) event(ctx context.Context, l, s *Entry) error {
 	if l != nil {
 		seq, body = l.Seq, l.Body
 	}
-	c.gap(seq)
+	if err := c.gap(ctx, seq); err != nil {
+		return err
+	}
 	e, bad := wire.DecodeEvent(body)
-	switch {
-	case l != nil && s != nil && !bytes.Equal(l.Body, s.Body):
+	switch same, err := c.same(ctx, seq, l, s); {
+	case err != nil:
+		return err
+	case !same:
 		c.wrong(Altered, seq, "log and store differ")
 		if bad != nil {
 			e, bad = wire.DecodeEvent(s.Body)
@@ -174,19 +178,23 @@ func (c *checker) event(ctx context.Context, l, s *Entry) error {
 	if err := c.sides(ctx, seq, e.Time().Time, l, s, settled); err != nil {
 		return err
 	}
+	c.kept(&e, seq, s, settled)
 	c.walk.seq = seq
 	c.Events++
 	p, asked := c.at[seq]
-	if l != nil {
+	if l != nil && !l.Stub {
 		p.stream = l.Stream
 	}
 	if bad == nil && c.isOf(&e, seq) {
 		c.content(&e)
 		p.known, p.n = true, e.N
-		if e.Type == chat.Changed {
+		if c.state.Seq == seq {
 			p.state = c.state
 		}
 		if err := c.found(ctx, &e, s != nil && settled); err != nil {
+			return err
+		}
+		if err := c.erasure(ctx, &e, settled); err != nil {
 			return err
 		}
 	} else {
@@ -199,8 +207,26 @@ func (c *checker) event(ctx context.Context, l, s *Entry) error {
 	return nil
 }
 
-// gap notes events that neither side has.
-func (c *checker) gap(seq chat.Seq) {
+// gap notes events that neither side has. Of those that were erased before the store had them there are stubs.
+func (c *checker) gap(ctx context.Context, seq chat.Seq) error {
+	for c.walk.seq+1 < seq {
+		stubs, err := c.stubs(ctx, c.walk.seq+1, seq-1)
+		if err != nil {
+			return err
+		}
+		if len(stubs) == 0 {
+			break
+		}
+		if err := c.event(ctx, &stubs[0], nil); err != nil {
+			return err
+		}
+	}
+	c.lack(seq)
+	return nil
+}
+
+// lack notes that there is nothing between the last event and that at seq.
+func (c *checker) lack(seq chat.Seq) {
 	n := uint64(seq - c.walk.seq - 1)
 	if n == 0 {
 		return
@@ -227,6 +253,9 @@ func (c *checker) lose(seq chat.Seq) {
 func (c *checker) sides(ctx context.Context, seq chat.Seq, at time.Time, l, s *Entry, settled bool) error {
 	if l == nil {
 		aged, err := c.mayBeAged(ctx, at)
+		if err == nil && !aged { // or erased since it was read, or as the first of the log
+			aged, err = c.isErased(ctx, seq)
+		}
 		if err != nil {
 			return err
 		}
@@ -235,7 +264,10 @@ func (c *checker) sides(ctx context.Context, seq chat.Seq, at time.Time, l, s *E
 			c.lose(seq)
 		}
 	} else {
-		c.walk.logged, c.walk.stream = seq, l.Stream
+		c.walk.logged = seq
+		if !l.Stub {
+			c.walk.stream = l.Stream
+		}
 		if c.walk.begin == 0 {
 			c.walk.begin = seq
 		}

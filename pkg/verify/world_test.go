@@ -136,7 +136,7 @@ func (noOlder) Record(context.Context, chat.ID) (store.Record, error) {
 	return store.Record{}, store.ErrNotFound
 }
 
-func (noOlder) Sent(context.Context, chat.ID, chat.UserID) (chatlog.Sent, error) {
+func (noOlder) Sent(context.Context, chat.ID, chat.UserID, chat.Seq) (chatlog.Sent, error) {
 	return chatlog.Sent{Complete: true}, nil
 }
 

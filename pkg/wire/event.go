@@ -26,6 +26,14 @@ func Encode(v any) []byte {
 // DecodeEvent reads an event and checks that it is one: a type that is known, a chat, a seq, and ids that are ids, because
 // they become tokens of subjects.
 func DecodeEvent(body []byte) (chat.Event, error) {
+	if e, ok := decodeMessage(body); ok {
+		return e, nil
+	}
+	return decodeAny(body)
+}
+
+// decodeAny reads an event of any type.
+func decodeAny(body []byte) (chat.Event, error) {
 	var e chat.Event
 	if err := json.Unmarshal(body, &e); err != nil {
 		return e, fmt.Errorf("wire: event: %w", err)
@@ -36,10 +44,13 @@ func DecodeEvent(body []byte) (chat.Event, error) {
 	switch {
 	case e.Type == chat.Message && e.Sender != "" && e.ClientID != "" && e.SentAt != nil:
 	case e.Type == chat.Changed && e.Change != "" && e.At != nil:
+	case e.Type == chat.Reacted && e.Emoji == "":
+		return e, fmt.Errorf("wire: reaction without an emoji")
+	case (e.Type == chat.Edited || e.Type == chat.Deleted || e.Type == chat.Reacted) && e.Target > 0 && e.Target < e.Seq && e.By != "" && e.At != nil:
 	default:
 		return e, fmt.Errorf("wire: event of an unknown or incomplete type")
 	}
-	if !areIDs(e.Sender, e.User, e.By) || !areMembers(e.Members) {
+	if !areIDs(e.Sender, e.User, e.By) || !areMembers(e.Members) || !areIDs(e.Mentions...) {
 		return e, fmt.Errorf("wire: event of somebody without an id")
 	}
 	return e, nil
@@ -48,7 +59,10 @@ func DecodeEvent(body []byte) (chat.Event, error) {
 // areIDs tells whether what is given is ids; the zero value is none and no fault.
 func areIDs(users ...chat.UserID) bool {
 	for _, u := range users {
-		if _, err := chat.ParseUserID(string(u)); u != "" && err != nil {
+		if u == "" {
+			continue
+		}
+		if _, err := chat.ParseUserID(string(u)); err != nil {
 			return false
 		}
 	}
@@ -95,6 +109,10 @@ var (
 	cursorHead  = []byte(`{"type":"read","chat":"`)
 	seqKey      = []byte(`,"seq":`)
 	messageRest = [][]byte{[]byte(`,"n":`), []byte(`,"sender":"`), []byte(`,"client_id":"`), []byte(`,"text":"`), []byte(`,"sent_at":"`)}
+	replyKey    = []byte(`,"reply_to":`)
+	mentionsKey = []byte(`,"mentions":["`)
+	nextMention = []byte(`,"`)
+	mentionsEnd = []byte(`]`)
 	cursorRest  = [][]byte{[]byte(`,"user":"`), []byte(`,"n":`)}
 )
 
@@ -139,7 +157,30 @@ func peekFast(b []byte) (Head, bool) {
 		}
 		b = b[end+1:]
 	}
+	if h.Type == string(chat.Message) {
+		b = skipAnswer(b)
+	}
 	return h, len(b) == 1 && b[0] == '}'
+}
+
+// skipAnswer skips what a message answers and whom it mentions, where they follow.
+func skipAnswer(b []byte) []byte {
+	if rest, ok := bytes.CutPrefix(b, replyKey); ok {
+		b = rest[digits(rest):]
+	}
+	rest, ok := bytes.CutPrefix(b, mentionsKey)
+	for ok {
+		end := closingQuote(rest)
+		if end < 0 {
+			return nil
+		}
+		b = rest[end+1:]
+		rest, ok = bytes.CutPrefix(b, nextMention)
+		if !ok {
+			return bytes.TrimPrefix(b, mentionsEnd)
+		}
+	}
+	return b
 }
 
 // plain tells whether a string stands for itself: ASCII without an escape.
@@ -192,6 +233,11 @@ func DecodeState(body []byte) (*chat.State, error) {
 	for _, d := range s.Left {
 		if d.UserID == "" || !areIDs(d.UserID) {
 			return nil, fmt.Errorf("wire: state with somebody without an id")
+		}
+	}
+	for _, p := range s.Pins {
+		if p.Seq == 0 || !areIDs(p.By) {
+			return nil, fmt.Errorf("wire: state with a pin of nothing")
 		}
 	}
 	if !areMembers(s.Members) {

@@ -104,7 +104,8 @@ func TestErrorOfABodyDoesNotRepeatItsText(t *testing.T) {
 func TestStateComesBackAsItWas(t *testing.T) {
 	want := &chat.State{Chat: "g1", Seq: 9, Kind: chat.Group, Title: "a < b", CreatedAt: chat.Now(),
 		Members: []chat.Member{{UserID: "ann", Role: chat.Owner, Since: 1}, {UserID: "bob", Role: chat.Plain, Since: 4}},
-		Left:    []chat.Departure{{UserID: "cid", Since: 2, Until: 9}}}
+		Left:    []chat.Departure{{UserID: "cid", Since: 2, Until: 9, By: "ann"}},
+		Picture: "https://a.example/?a&b", Description: "<b>", Invite: &chat.Invite{Digest: chat.DigestOf(nil), By: "ann", Seq: 3}}
 	got, err := wire.DecodeState(wire.Encode(want))
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Fatalf("got %+v, %v; want %+v", got, err, want)
@@ -119,11 +120,12 @@ func TestStateComesBackAsItWas(t *testing.T) {
 }
 
 func TestLargestStateIsFarBelowWhatTheBrokerTakes(t *testing.T) {
-	s := chat.State{Chat: chat.ID(strings.Repeat("c", chat.MaxID)), Seq: 1 << 60, Kind: chat.Group, Title: strings.Repeat("\x01", chat.MaxTitle)}
+	s := chat.State{Chat: chat.ID(strings.Repeat("c", chat.MaxID)), Seq: 1 << 60, Kind: chat.Group, Title: strings.Repeat("\x01", chat.MaxTitle),
+		Picture: strings.Repeat("p", chat.MaxPicture), Description: strings.Repeat("\x01", chat.MaxDescription)}
 	user := chat.UserID(strings.Repeat("u", chat.MaxID))
 	for range chat.MaxMembers {
 		s.Members = append(s.Members, chat.Member{UserID: user, Role: chat.Plain, Since: 1 << 60})
-		s.Left = append(s.Left, chat.Departure{UserID: user, Since: 1 << 60, Until: 1 << 60})
+		s.Left = append(s.Left, chat.Departure{UserID: user, Since: 1 << 60, Until: 1 << 60, By: user})
 	}
 	if n := len(wire.Encode(s)); n > 100_000 {
 		t.Fatalf("got %d bytes; want at most 100,000", n)
@@ -132,12 +134,18 @@ func TestLargestStateIsFarBelowWhatTheBrokerTakes(t *testing.T) {
 
 func TestCursorIsReadAndCheckedToBeOne(t *testing.T) {
 	want := wire.Read{Type: wire.TypeRead, Chat: "c1", Seq: 7, User: "ann", N: 3}
-	if got, err := wire.DecodeRead(wire.Encode(want)); err != nil || got != want {
+	if got, err := wire.DecodeCursor(wire.Encode(want)); err != nil || got != want {
 		t.Fatalf("got %+v, %v; want %+v", got, err, want)
 	}
-	for _, in := range []string{``, `{}`, `null`, `{"chat":"c1","seq":7}`, `{"user":"ann","seq":7}`, `{"chat":"c1","user":"a b","seq":7}`,
-		`{"chat":"c.1","user":"ann","seq":7}`, `{"chat":"c1","user":"ann","seq":-7}`} {
-		if got, err := wire.DecodeRead([]byte(in)); err == nil {
+	have := wire.Delivered{Type: wire.TypeDelivered, Chat: "c1", Seq: 7, User: "ann"}
+	want = wire.Read{Type: wire.TypeDelivered, Chat: "c1", Seq: 7, User: "ann"}
+	if got, err := wire.DecodeCursor(wire.Encode(have)); err != nil || got != want {
+		t.Fatalf("got %+v, %v; want %+v", got, err, want)
+	}
+	for _, in := range []string{``, `{}`, `null`, `{"type":"read","chat":"c1","seq":7}`, `{"type":"read","user":"ann","seq":7}`,
+		`{"type":"read","chat":"c1","user":"a b","seq":7}`, `{"type":"read","chat":"c.1","user":"ann","seq":7}`,
+		`{"type":"read","chat":"c1","user":"ann","seq":-7}`, `{"chat":"c1","user":"ann","seq":7}`, `{"type":"seen","chat":"c1","user":"ann","seq":7}`} {
+		if got, err := wire.DecodeCursor([]byte(in)); err == nil {
 			t.Errorf("%s: got %+v; want an error", in, got)
 		}
 	}

@@ -21,6 +21,7 @@ const (
 	CloseDraining     = 3000
 	CloseSlow         = 3001
 	CloseUnavailable  = 3002
+	CloseLimited      = 3003
 	CloseToken        = 3500
 	CloseSessionEnded = 3501
 	CloseProtocol     = 3502
@@ -28,23 +29,41 @@ const (
 
 // Types of the frames that are not events.
 const (
-	TypeHello    = "hello"
-	TypeWelcome  = "welcome"
-	TypeSend     = "send"
-	TypeAck      = "ack"
-	TypeSync     = "sync"
-	TypePage     = "page"
-	TypeRead     = "read"
-	TypeTyping   = "typing"
-	TypeWatch    = "watch"
-	TypePresence = "presence"
-	TypePing     = "ping"
-	TypePong     = "pong"
-	TypeResync   = "resync"
-	TypeDraining = "draining"
-	TypeError    = "error"
-	// TypeHeads never reaches a client: it is what the fan-out tells the edges of a person.
+	TypeHello   = "hello"
+	TypeWelcome = "welcome"
+	TypeSend    = "send"
+	TypeAck     = "ack"
+	TypeSync    = "sync"
+	TypePage    = "page"
+	TypeRead    = "read"
+	// TypeDelivered reaches only connections that asked for it.
+	TypeDelivered = "delivered"
+	TypeTyping    = "typing"
+	TypeWatch     = "watch"
+	TypePresence  = "presence"
+	TypePing      = "ping"
+	TypePong      = "pong"
+	TypeResync    = "resync"
+	TypeDraining  = "draining"
+	TypeError     = "error"
+	// TypeProfile tells a person's devices what they show of themselves, TypeRecheck the edges of a person that they may see less.
+	TypeProfile = "profile"
+	TypeRecheck = "recheck"
+	// TypeHeads is the type of what fan-out tells the edges of a person (Heads), and of what an edge tells a client that asked for it
+	// (ChatHeads).
 	TypeHeads = "heads"
+	// What a client asks to be done to a message.
+	TypeEdit   = "edit"
+	TypeDelete = "delete"
+	TypeReact  = "react"
+	TypePin    = "pin"
+	// TypeSettings and TypeHidden tell the devices of a person what the person did on another.
+	TypeSettings = "settings"
+	TypeHidden   = "hidden"
+	// TypeIdle says that nobody is at a device, or that somebody is again.
+	TypeIdle = "idle"
+	// TypePreferences tells a person's devices, and the edges that host them, what others may learn of the person.
+	TypePreferences = "preferences"
 )
 
 // maxRequestID bounds what a client may have echoed, in bytes of JSON.
@@ -66,7 +85,32 @@ type Request struct {
 	Limit    int                 `json:"limit"`
 	Seq      chat.Seq            `json:"seq"`
 	Users    []string            `json:"users"`
+	// ReplyTo is the message that is answered, Mentions are of members.
+	ReplyTo  chat.Seq `json:"reply_to"`
+	Mentions []string `json:"mentions"`
+	// Forward is the message that is passed on, in the place of a text.
+	Forward *Source `json:"forward"`
+	// For says of a deletion whether it is for "all" or for "me". Emoji is that of a reaction. Remove takes it, or a pin, back.
+	For    string `json:"for"`
+	Emoji  string `json:"emoji"`
+	Remove bool   `json:"remove"`
+	// Receipts asks, in a hello, for frames of TypeDelivered, Heads for ChatHeads.
+	Receipts bool `json:"receipts"`
+	Heads    bool `json:"heads"`
+	// Stopped, in a frame of TypeTyping, takes back that somebody is writing.
+	Stopped bool `json:"stopped"`
+	// Idle, in a frame of TypeIdle, says that nobody is at the device.
+	Idle bool `json:"idle"`
 }
+
+// Source is where a message stands that is passed on.
+type Source struct {
+	Chat string   `json:"chat"`
+	Seq  chat.Seq `json:"seq"`
+}
+
+// ActionForward is the action of passing a message on, in what an edge asks the api for. A client's frame is of TypeSend.
+const ActionForward = "forward"
 
 // ErrNotProtocol says that a frame is no JSON object at all: the connection ends with CloseProtocol.
 var ErrNotProtocol = errors.New("wire: not a JSON object")
@@ -74,6 +118,9 @@ var ErrNotProtocol = errors.New("wire: not a JSON object")
 // ParseRequest reads a frame. It fails with ErrNotProtocol, or with a chat.Error BadRequest when the object has a field of
 // the wrong type: then the returned request carries the id if that much could be read.
 func ParseRequest(data []byte) (Request, error) {
+	if r, ok := parseSend(data); ok {
+		return r, nil
+	}
 	var r Request
 	err := json.Unmarshal(data, &r)
 	if err != nil {
@@ -140,22 +187,18 @@ type Read struct {
 	Seq  chat.Seq    `json:"seq"`
 	User chat.UserID `json:"user"`
 	N    uint64      `json:"n"`
+	// Private keeps it among the person's own devices.
+	Private bool `json:"private,omitempty"`
 }
 
-// Typing tells that a person is writing.
-type Typing struct {
+// Delivered tells that a device of a person has a chat up to Seq.
+type Delivered struct {
 	Type string      `json:"type"`
 	Chat chat.ID     `json:"chat"`
+	Seq  chat.Seq    `json:"seq"`
 	User chat.UserID `json:"user"`
-}
-
-// Presence tells whether a person is online, and when they last were.
-type Presence struct {
-	Type     string      `json:"type,omitempty"`
-	ID       RequestID   `json:"id,omitempty"`
-	User     chat.UserID `json:"user"`
-	Online   bool        `json:"online"`
-	LastSeen *chat.Time  `json:"last_seen,omitempty"`
+	// Private keeps it among the person's own devices.
+	Private bool `json:"private,omitempty"`
 }
 
 // Resync tells that the edge may have missed something, in Chat or anywhere: sync from your cursor.
@@ -169,6 +212,18 @@ type Resync struct {
 type Heads struct {
 	Type  string               `json:"type"`
 	Heads map[chat.ID]chat.Seq `json:"heads"`
+}
+
+// ChatHead is the last event of a chat and the number of its messages.
+type ChatHead struct {
+	Seq chat.Seq `json:"seq"`
+	N   uint64   `json:"n"`
+}
+
+// ChatHeads tells a client, before the events that its cursors miss, how far their chats are.
+type ChatHeads struct {
+	Type  string               `json:"type"`
+	Heads map[chat.ID]ChatHead `json:"heads"`
 }
 
 // Draining tells that this edge is going away: reconnect at a random moment within the given time.
@@ -192,11 +247,14 @@ func Refuse(id RequestID, err error) Error {
 	return Error{Type: TypeError, ID: id, Code: e.Code, Message: e.Message, RetryAfterMS: e.RetryAfter.Milliseconds()}
 }
 
-// DecodeRead reads a cursor as the log of cursors stores it.
-func DecodeRead(body []byte) (Read, error) {
+// DecodeCursor reads a cursor as the log of cursors stores it: a Read, or a Delivered, whose N is zero. Type tells which.
+func DecodeCursor(body []byte) (Read, error) {
 	var r Read
 	if err := json.Unmarshal(body, &r); err != nil {
 		return r, fmt.Errorf("wire: cursor: %w", err)
+	}
+	if r.Type != TypeRead && r.Type != TypeDelivered {
+		return r, errors.New("wire: cursor of an unknown type")
 	}
 	if _, err := chat.ParseID(string(r.Chat)); err != nil {
 		return r, fmt.Errorf("wire: cursor without a chat")

@@ -88,6 +88,10 @@ func drawEvent(t *rapid.T) chat.Event {
 	default:
 		e.Type, e.At, e.SentAt = chat.Message, nil, at
 		e.Sender, e.ClientID, e.Text = user, chat.ClientID(drawID(t, "client_id")), drawText(t, "text")
+		e.ReplyTo = chat.Seq(rapid.Uint64Max(3).Draw(t, "reply_to"))
+		for range rapid.IntRange(0, 3).Draw(t, "mentions") {
+			e.Mentions = append(e.Mentions, chat.UserID(drawID(t, "mention")))
+		}
 	}
 	return e
 }
@@ -200,6 +204,16 @@ var strange = []string{
 	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x"} `,
 	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x"}}`,
 	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x"`,
+	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","reply_to":7}`,
+	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","reply_to":}`,
+	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","reply_to":7,"seq":9}`,
+	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","mentions":["a","b"]}`,
+	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","mentions":["a","b"],"seq":2}`,
+	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","mentions":["a\"],\"seq\":2"]}`,
+	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","mentions":["a",7]}`,
+	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","mentions":["a"}`,
+	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","mentions":["a"]]}`,
+	`{"type":"message","chat":"c1","seq":1,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","mentions":[]}`,
 	`{"type":"read","chat":"c1","seq":1,"user":"a","n":1,"type":"message"}`,
 	`{"type":"read","chat":"c1","seq":1,"user":"a","n":1}`,
 	`{"type":"read","chat":"c1","seq":1,"user":"a","n":1.5}`,
@@ -225,6 +239,9 @@ func TestPeekOfAMessageOrACursorDoesNotDecodeIt(t *testing.T) {
 	at := chat.Now()
 	for _, frame := range []any{
 		chat.Event{Type: chat.Message, Chat: "c1", Seq: 7, N: 3, Sender: "ann", ClientID: "x", Text: "say \"hello\" \\", SentAt: &at},
+		chat.Event{Type: chat.Message, Chat: "c1", Seq: 7, N: 3, Sender: "ann", ClientID: "x", Text: "x", SentAt: &at, ReplyTo: 12},
+		chat.Event{Type: chat.Message, Chat: "c1", Seq: 7, N: 3, Sender: "ann", ClientID: "x", Text: "x", SentAt: &at, Mentions: []chat.UserID{"a"}},
+		chat.Event{Type: chat.Message, Chat: "c1", Seq: 7, N: 3, Sender: "ann", ClientID: "x", Text: "x", SentAt: &at, ReplyTo: 1, Mentions: []chat.UserID{"a", "b", "c"}},
 		wire.Read{Type: wire.TypeRead, Chat: "c1", Seq: 7, User: "ann", N: 3},
 	} {
 		body := wire.Encode(frame)
@@ -249,6 +266,8 @@ func FuzzPeek(f *testing.F) {
 			{`{"type":"message","chat":"c1","seq":`, `,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x"}`},
 			{`{"type":"message","chat":"c1","seq":12,"n":1,"sender":"a","client_id":"b","text":"`, `","sent_at":"x"}`},
 			{`{"type":"message","chat":"c1","seq":12,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x"`, ``},
+			{`{"type":"message","chat":"c1","seq":12,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","mentions":["`, `"]}`},
+			{`{"type":"message","chat":"c1","seq":12,"n":1,"sender":"a","client_id":"b","text":"t","sent_at":"x","reply_to":`, `}`},
 			{`{"type":"read","chat":"`, `","seq":12,"user":"a","n":1}`},
 			{`{"type":"read","chat":"c1","seq":12,"user":"a","n":`, `}`},
 		} {

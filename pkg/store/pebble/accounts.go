@@ -20,7 +20,7 @@ func (s *Store) CreateUser(ctx context.Context, u store.User) error {
 		return fail("create user", err)
 	}
 	defer s.leave()
-	if err := checkIDs("user", u.ID); err != nil {
+	if err := firstError(checkIDs("user", u.ID), u.CheckNew()); err != nil {
 		return fail("create user", err)
 	}
 	account, err := json.Marshal(u)
@@ -155,8 +155,8 @@ func (s *Store) Session(ctx context.Context, user chat.UserID, id string) (store
 	return n, nil
 }
 
-// RotateSession replaces the refresh digest if it still is old, and sets a new expiry. It fails with ErrNotFound, or with
-// ErrConflict when the digest is another.
+// RotateSession replaces the refresh digest if it still is old, and sets a new expiry and LastSeen. It fails with ErrNotFound, or
+// with ErrConflict when the digest is another.
 func (s *Store) RotateSession(
 	ctx context.Context, user chat.UserID, id string, old, next [32]byte, expires time.Time,
 ) error {
@@ -168,7 +168,7 @@ func (s *Store) RotateSession(
 			return store.ErrConflict
 		}
 		x.delete(expiryKey(n.ExpiresAt.Time, user, id))
-		n.Refresh, n.ExpiresAt = next, chat.TimeOf(expires)
+		n.Refresh, n.ExpiresAt, n.LastSeen = next, chat.TimeOf(expires), chat.Now()
 		x.putSession(*n)
 		return nil
 	})

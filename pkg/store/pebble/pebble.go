@@ -43,12 +43,14 @@ type Options struct {
 	// Reserve is how many bytes of the disk are left free: with less, writes fail with ErrFull. Zero is DefaultReserve,
 	// a negative one checks nothing.
 	Reserve int64
-	// SweepEvery is how often expired sessions are removed; zero is DefaultSweepEvery.
+	// SweepEvery is how often expired sessions are removed, and erased bodies driven out of the files; zero is DefaultSweepEvery.
 	SweepEvery time.Duration
 	// Log gets changes of state and failures, never keys or values; nil is slog.Default.
 	Log *slog.Logger
 
-	fs vfs.FS // of tests
+	// Of tests: the file system, and that nothing is compressed.
+	fs    vfs.FS
+	plain bool
 }
 
 // Store keeps everything in one folder. It is a store.Store, safe for concurrent use.
@@ -62,6 +64,7 @@ type Store struct {
 	log     *slog.Logger
 	metrics *metrics
 	stripes stripes
+	hot     *hot
 	failed  atomic.Bool // after a sync that failed
 
 	// life is held for reading by every call and by each pass of the sweeper, and for writing by Close: so the engine,
@@ -108,7 +111,7 @@ func open(dir string, o Options) (*Store, error) {
 		o.fs = vfs.Default
 	}
 	s := &Store{fs: o.fs, noSync: o.NoSync, reserve: o.Reserve, log: o.Log, metrics: newMetrics(),
-		stripes: stripes{seed: maphash.MakeSeed()}, quit: make(chan struct{})}
+		stripes: stripes{seed: maphash.MakeSeed()}, hot: newHot(), quit: make(chan struct{})}
 	var err error
 	if s.dir, s.dirLock, err = lockFolder(o.fs, dir); err != nil {
 		return nil, err
@@ -179,6 +182,12 @@ func (s *Store) engineOptions(o Options) *lsm.Options {
 		e.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.SnappyCompression }
 	}
 	// The lowest level has nine tenths of the data, is written rarely, and holds text.
+	if o.plain {
+		for i := range e.Levels {
+			e.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		}
+		return e
+	}
 	e.Levels[len(e.Levels)-1].Compression = func() *sstable.CompressionProfile { return sstable.ZstdCompression }
 	return e
 }
@@ -229,7 +238,9 @@ func (s *Store) leave() { s.life.RUnlock() }
 func (s *Store) value(key []byte) (v []byte, err error) {
 	err = s.view(pointReads, func(it *lsm.Iterator) error {
 		found, err := seek(it, key)
-		v = append(v, found...)
+		if found != nil {
+			v = append([]byte{}, found...)
+		}
 		return err
 	})
 	return v, err

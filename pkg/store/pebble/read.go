@@ -108,6 +108,23 @@ func (s *Store) Sent(ctx context.Context, id chat.ID, sender chat.UserID, limit 
 	return ids, fail("sent", err)
 }
 
+// Head returns the seq of the last event of a chat, and its sequence in the partition's stream; zeroes where there is none.
+func (s *Store) Head(ctx context.Context, id chat.ID) (seq chat.Seq, stream uint64, err error) {
+	if err := s.enter(ctx); err != nil {
+		return 0, 0, fail("head", err)
+	}
+	defer s.leave()
+	if err := checkIDs("chat", id); err != nil {
+		return 0, 0, fail("head", err)
+	}
+	v, err := s.value(headKey(id))
+	if err != nil || v == nil {
+		return 0, 0, fail("head", err)
+	}
+	h, err := decodeHead(v)
+	return h.seq, h.stream, fail("head", err)
+}
+
 // Record returns what the store knows of a chat, all of one moment. It fails with ErrNotFound.
 func (s *Store) Record(ctx context.Context, id chat.ID) (store.Record, error) {
 	if err := s.enter(ctx); err != nil {
@@ -213,9 +230,13 @@ func (s *Store) ChatsOf(ctx context.Context, user chat.UserID) ([]store.UserChat
 	if err := checkIDs("user", user); err != nil {
 		return nil, fail("chats of", err)
 	}
+	settings, err := s.settingsOf(user)
+	if err != nil {
+		return nil, fail("chats of", err)
+	}
 	prefix := membershipPrefix(user)
 	var out []store.UserChat
-	err := s.view(&lsm.IterOptions{LowerBound: prefix, UpperBound: after(prefix)}, func(it *lsm.Iterator) error {
+	err = s.view(&lsm.IterOptions{LowerBound: prefix, UpperBound: after(prefix)}, func(it *lsm.Iterator) error {
 		for ok := it.First(); ok; ok = it.Next() {
 			v, err := it.ValueAndErr()
 			if err != nil {
@@ -227,7 +248,7 @@ func (s *Store) ChatsOf(ctx context.Context, user chat.UserID) ([]store.UserChat
 			}
 			if m.in() {
 				id := chat.ID(it.Key()[len(prefix):])
-				out = append(out, store.UserChat{Chat: id, Cursor: m.cursor(user, id)})
+				out = append(out, store.UserChat{Chat: id, Cursor: m.cursor(user, id), Settings: settings[id]})
 			}
 		}
 		return it.Error()

@@ -160,7 +160,7 @@ func TestWhatIsReadAndReplacedIsUnderTheLockOfItsChat(t *testing.T) {
 			done <- err
 		case <-time.After(50 * time.Millisecond):
 		}
-		return x.advance("user", "chat", 5, 0)
+		return x.advance(store.Cursor{Chat: "chat", User: "user", Seq: 5})
 	})
 	if err = errors.Join(err, <-done); err != nil {
 		t.Fatal(err)

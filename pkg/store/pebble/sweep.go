@@ -14,7 +14,8 @@ import (
 // sweepBatch is how many expired sessions are removed under one lock and in one write.
 const sweepBatch = 256
 
-// sweepLoop removes expired sessions until Close. Reads do not depend on it: an expired session is not found anyway.
+// sweepLoop removes expired sessions, and drives erased bodies out of the files, until Close. Reads depend on neither: an expired session is
+// not found anyway, and in the place of an erased body its stub is found.
 func (s *Store) sweepLoop(every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -30,6 +31,9 @@ func (s *Store) sweepLoop(every time.Duration) {
 				s.log.Warn("pebble: expired sessions stay for now", "error", err)
 			}
 			more = err == nil && n == sweepBatch && !s.quitting()
+		}
+		if _, err := s.purge(); err != nil && !errors.Is(err, ErrFull) {
+			s.log.Warn("pebble: erased bodies stay in the files for now", "error", err)
 		}
 	}
 }

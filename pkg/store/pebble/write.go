@@ -5,11 +5,14 @@ import (
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/store"
+	"github.com/chatmesh/chatmesh/pkg/trace"
 )
 
 // Write keeps the batch, all of it or nothing. It fails with chat.BadRequest where an entry has no place in the store,
 // however often it is tried: an id or a seq is missing.
-func (s *Store) Write(ctx context.Context, b store.Batch) error {
+func (s *Store) Write(ctx context.Context, b store.Batch) (err error) {
+	_, span := trace.Child(ctx, "store write", trace.Client)
+	defer func() { span.End(err) }()
 	if err := s.enter(ctx); err != nil {
 		return fail("write", err)
 	}
@@ -18,8 +21,10 @@ func (s *Store) Write(ctx context.Context, b store.Batch) error {
 		return fail("write", err)
 	}
 	var set lockSet
-	for i := range b.Events {
-		s.stripes.add(&set, string(b.Events[i].Event.Chat))
+	for _, entries := range [][]store.Entry{b.Events, b.Erased} {
+		for i := range entries {
+			s.stripes.add(&set, string(entries[i].Event.Chat))
+		}
 	}
 	for _, st := range b.States {
 		s.stripes.add(&set, string(st.Chat))
@@ -28,9 +33,11 @@ func (s *Store) Write(ctx context.Context, b store.Batch) error {
 		s.stripes.add(&set, string(b.Cursors[i].Chat))
 	}
 	return fail("write", s.update(set, func(x *tx) error {
-		for i := range b.Events {
-			if err := x.event(&b.Events[i]); err != nil {
-				return err
+		for _, entries := range [][]store.Entry{b.Events, b.Erased} {
+			for i := range entries {
+				if err := x.event(&entries[i]); err != nil {
+					return err
+				}
 			}
 		}
 		for _, st := range b.States {
@@ -40,7 +47,7 @@ func (s *Store) Write(ctx context.Context, b store.Batch) error {
 		}
 		for i := range b.Cursors {
 			c := &b.Cursors[i]
-			if err := x.advance(c.User, c.Chat, c.Seq, c.N); err != nil {
+			if err := x.advance(*c); err != nil {
 				return err
 			}
 		}
@@ -80,23 +87,16 @@ func firstError(errs ...error) error {
 
 func checkBatch(b *store.Batch) error {
 	for i := range b.Events {
-		e := &b.Events[i].Event
-		if e.Seq == 0 {
-			return chat.Errorf(chat.BadRequest, "an event without seq")
+		if err := checkEvent(&b.Events[i].Event); err != nil {
+			return err
 		}
-		err := checkIDs("chat", e.Chat)
-		switch {
-		case err != nil:
-		case e.Type == chat.Message:
-			err = firstError(checkIDs("sender", e.Sender), checkIDs("client_id", e.ClientID))
-		case e.Change == chat.MemberAdded || e.Change == chat.MemberRemoved:
-			err = checkIDs("user", e.User)
-		case e.Change == chat.Created:
-			for _, m := range e.Members {
-				err = firstError(err, checkIDs("user", m.UserID))
-			}
+	}
+	for i := range b.Erased {
+		e := &b.Erased[i].Event
+		if e.Deleted == nil {
+			return chat.Errorf(chat.BadRequest, "a stub does not say which deletion erased it")
 		}
-		if err != nil {
+		if err := checkEvent(e); err != nil {
 			return err
 		}
 	}
@@ -116,40 +116,73 @@ func checkBatch(b *store.Batch) error {
 	return nil
 }
 
-// event keeps one event and all that follows from it. Where the event is there already, all that follows is there too,
-// because they were written together.
+// event keeps one event, or the stub of one, and all that follows from it.
 func (x *tx) event(en *store.Entry) error {
 	e := &en.Event
-	hk := headKey(e.Chat)
-	v, err := x.get(hk)
+	isNew, err := x.head(en)
 	if err != nil {
 		return err
 	}
-	var h head
-	if v != nil {
-		if h, err = decodeHead(v); err != nil {
-			return err
-		}
-	}
 	key := eventKey(e.Chat, e.Seq)
-	if e.Seq > h.seq { // so it is new: nothing stands above the head
-		x.set(hk, head{seq: e.Seq, n: e.N, stream: en.Stream, at: e.Time()}.encode())
-	} else {
+	if e.Deleted != nil {
+		return x.erase(en, key, isNew)
+	}
+	if !isNew {
+		// Where the event is there already, or its stub, all that follows is there too, because they were written together.
 		there, err := x.get(key)
 		if err != nil || there != nil {
 			return err
 		}
 	}
-	body := en.Body
-	if body == nil {
-		body = []byte{}
+	x.set(key, bodyOf(en))
+	return x.follow(e)
+}
+
+// bodyOf is never nil, which would be a deletion.
+func bodyOf(en *store.Entry) []byte {
+	if en.Body == nil {
+		return []byte{}
 	}
-	x.set(key, body)
-	if e.Type == chat.Message {
+	return en.Body
+}
+
+// head moves the head of a chat forward. It tells whether the event is certainly new: nothing stands above the head.
+func (x *tx) head(en *store.Entry) (isNew bool, err error) {
+	e := &en.Event
+	key := headKey(e.Chat)
+	v, err := x.get(key)
+	if err != nil {
+		return false, err
+	}
+	var h head
+	if v != nil {
+		if h, err = decodeHead(v); err != nil {
+			return false, err
+		}
+	}
+	// A stub may not know where the event stands in the stream.
+	if e.Seq > h.seq || e.Seq == h.seq && h.stream == 0 {
+		x.set(key, head{seq: e.Seq, n: e.N, stream: en.Stream, at: e.Time()}.encode())
+	}
+	return e.Seq > h.seq, nil
+}
+
+// follow keeps what follows from an event that is new.
+func (x *tx) follow(e *chat.Event) error {
+	switch e.Type {
+	case chat.Message:
 		if err := x.found(e); err != nil {
 			return err
 		}
-		return x.advance(e.Sender, e.Chat, e.Seq, e.N)
+		if err := x.mention(e, e.Seq); err != nil {
+			return err
+		}
+		return x.advance(store.Cursor{Chat: e.Chat, User: e.Sender, Seq: e.Seq, N: e.N})
+	case chat.Edited:
+		x.set(editKey(e.Chat, e.Target, e.Seq), encodeEdit(e))
+		return x.mention(e, e.Target)
+	case chat.Reacted:
+		return x.reaction(e)
 	}
 	switch e.Change {
 	case chat.Created:
@@ -203,13 +236,16 @@ func (x *tx) state(st *chat.State) error {
 }
 
 // advance moves a cursor forward.
-func (x *tx) advance(user chat.UserID, id chat.ID, seq chat.Seq, n uint64) error {
-	return x.membership(user, id, func(m *membership) bool {
-		if uint64(seq) <= m.seq {
-			return false
+func (x *tx) advance(c store.Cursor) error {
+	return x.membership(c.User, c.Chat, func(m *membership) bool {
+		read, delivered := uint64(c.Seq) > m.seq, uint64(c.Delivered) > max(m.seq, m.delivered)
+		if read {
+			m.seq, m.n = uint64(c.Seq), c.N
 		}
-		m.seq, m.n = uint64(seq), n
-		return true
+		if delivered {
+			m.delivered = uint64(c.Delivered)
+		}
+		return read || delivered
 	})
 }
 

@@ -28,7 +28,7 @@ func account(id chat.UserID) store.User {
 func session(user chat.UserID) store.Session {
 	return store.Session{
 		User: user, ID: newID("session"), Refresh: digest(),
-		CreatedAt: chat.Now(), ExpiresAt: chat.TimeOf(time.Now().Add(time.Hour)),
+		CreatedAt: chat.Now(), ExpiresAt: chat.TimeOf(time.Now().Add(time.Hour)), Device: "Ünï's phone",
 	}
 }
 
@@ -53,8 +53,17 @@ func wantSession(t *testing.T, s store.Store, want store.Session) {
 	t.Helper()
 	got, err := s.Session(t.Context(), want.User, want.ID)
 	check(t, "Session", err)
+	sameSession(t, "Session", got, want)
+}
+
+// sameSession compares sessions. Of one that was rotated, want has a LastSeen that is not above that of the rotation.
+func sameSession(t *testing.T, call string, got, want store.Session) {
+	t.Helper()
+	if !want.LastSeen.IsZero() && !got.LastSeen.Before(want.LastSeen.Time) && time.Since(got.LastSeen.Time) > -time.Minute {
+		got.LastSeen = want.LastSeen
+	}
 	if !cmp.Equal(got, want) {
-		t.Errorf("Session (-want +got):\n%s", cmp.Diff(want, got))
+		t.Errorf("%s (-want +got):\n%s", call, cmp.Diff(want, got))
 	}
 }
 
@@ -182,7 +191,7 @@ var sessions = []test{
 		n.ExpiresAt = chat.TimeOf(time.Now().Add(time.Minute))
 		check(t, "CreateSession", s.CreateSession(t.Context(), n))
 		old := n.Refresh
-		n.Refresh, n.ExpiresAt = digest(), chat.TimeOf(time.Now().Add(48*time.Hour))
+		n.Refresh, n.ExpiresAt, n.LastSeen = digest(), chat.TimeOf(time.Now().Add(48*time.Hour)), chat.Now()
 		check(t, "RotateSession", s.RotateSession(t.Context(), n.User, n.ID, old, n.Refresh, n.ExpiresAt.Time))
 		wantSession(t, s, n)
 		err := s.RotateSession(t.Context(), n.User, n.ID, old, digest(), time.Now().Add(time.Hour))
@@ -196,6 +205,7 @@ var sessions = []test{
 		check(t, "CreateSession", s.CreateSession(t.Context(), n))
 		var mu sync.Mutex
 		var winners [][32]byte
+		began := chat.Now()
 		atOnce(20, func(int) {
 			next := digest()
 			switch err := s.RotateSession(t.Context(), n.User, n.ID, n.Refresh, next, n.ExpiresAt.Time); {
@@ -210,7 +220,7 @@ var sessions = []test{
 		if len(winners) != 1 {
 			t.Fatalf("got %d rotations that succeeded; want 1", len(winners))
 		}
-		n.Refresh = winners[0]
+		n.Refresh, n.LastSeen = winners[0], began
 		wantSession(t, s, n)
 	}},
 	{"ADeletedSessionIsGoneAndCannotBeRotated", func(t *testing.T, s store.Store) {

@@ -125,12 +125,13 @@ var history = []test{
 	}},
 	{"ACursorOnlyMovesForward", func(t *testing.T, s store.Store) {
 		c := store.Cursor{Chat: newChat(), User: newUser()}
-		want := c
+		want := c // what was read was delivered
 		for _, seq := range []chat.Seq{4, 3, 0, 7, 4, 5} {
 			c.Seq, c.N = seq, uint64(seq)*10
 			check(t, "Write", s.Write(t.Context(), store.Batch{Cursors: []store.Cursor{c}}))
 			if seq > want.Seq {
 				want = c
+				want.Delivered = c.Seq
 			}
 			wantCursor(t, s, want)
 		}
@@ -138,12 +139,33 @@ var history = []test{
 			t.Errorf("Record of a chat with nothing but a cursor: got error %v; want ErrNotFound", err)
 		}
 	}},
+	{"WhatWasDeliveredMovesForwardApartFromWhatWasReadAndIsNeverBehindIt", func(t *testing.T, s store.Store) {
+		id, sender, reader := newChat(), newUser(), newUser()
+		write(t, s, created(id, sender, reader), message(id, 2, 1, sender))
+		for _, step := range []struct{ read, delivered, wantRead, wantDelivered chat.Seq }{
+			{0, 2, 0, 2}, {0, 5, 0, 5}, {0, 4, 0, 5}, {3, 0, 3, 5}, {3, 1, 3, 5}, {7, 0, 7, 7}, {0, 6, 7, 7}, {2, 9, 7, 9}, {8, 10, 8, 10},
+			{0, 0, 8, 10},
+		} {
+			c := store.Cursor{Chat: id, User: reader, Seq: step.read, N: uint64(step.read) * 3, Delivered: step.delivered}
+			check(t, "Write", s.Write(t.Context(), store.Batch{Cursors: []store.Cursor{c}}))
+			want := store.Cursor{Chat: id, User: reader, Seq: step.wantRead, N: uint64(step.wantRead) * 3, Delivered: step.wantDelivered}
+			wantCursor(t, s, want)
+			all, err := s.ChatsOf(t.Context(), reader)
+			check(t, "ChatsOf", err)
+			if len(all) != 1 || all[0].Cursor != want {
+				t.Fatalf("ChatsOf: got %+v; want the cursor %+v", all, want)
+			}
+		}
+		write(t, s, message(id, 12, 11, reader)) // to have sent it is to have it
+		wantCursor(t, s, store.Cursor{Chat: id, User: reader, Seq: 12, N: 11, Delivered: 12})
+		wantCursor(t, s, store.Cursor{Chat: id, User: sender, Seq: 2, N: 1, Delivered: 2})
+	}},
 	{"AMessageMovesTheCursorOfItsSenderOnly", func(t *testing.T, s store.Store) {
 		id, sender, reader := newChat(), newUser(), newUser()
 		write(t, s, created(id, sender, reader), message(id, 2, 1, sender), message(id, 3, 2, sender))
-		wantCursor(t, s, store.Cursor{Chat: id, User: sender, Seq: 3, N: 2})
+		wantCursor(t, s, store.Cursor{Chat: id, User: sender, Seq: 3, N: 2, Delivered: 3})
 		wantCursor(t, s, store.Cursor{Chat: id, User: reader})
-		read := store.Cursor{Chat: id, User: sender, Seq: 9, N: 8}
+		read := store.Cursor{Chat: id, User: sender, Seq: 9, N: 8, Delivered: 9}
 		check(t, "Write", s.Write(t.Context(), store.Batch{Cursors: []store.Cursor{read}}))
 		write(t, s, message(id, 8, 7, sender))
 		wantCursor(t, s, read)

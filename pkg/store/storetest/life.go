@@ -102,7 +102,7 @@ func testReopen(t *testing.T, open func(t *testing.T, dir string) store.Store) {
 	check(t, "CreateSession", s.CreateSession(t.Context(), n))
 	next := digest()
 	check(t, "RotateSession", s.RotateSession(t.Context(), u.ID, n.ID, n.Refresh, next, n.ExpiresAt.Time))
-	n.Refresh = next
+	n.Refresh, n.LastSeen = next, n.CreatedAt
 	gone := session(u.ID)
 	check(t, "CreateSession", s.CreateSession(t.Context(), gone))
 	check(t, "DeleteSession", s.DeleteSession(t.Context(), u.ID, gone.ID))

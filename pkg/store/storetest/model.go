@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -36,6 +38,10 @@ type link struct {
 type model struct {
 	world   *world
 	events  map[chat.ID]map[chat.Seq][]byte
+	erasure map[placeKey]chat.Seq // the latest deletion of what is a stub
+	marks   map[markKey]store.Mark
+	mention map[memberKey]map[chat.Seq]bool
+	silent  map[placeKey]bool // messages that mention nobody any more
 	found   map[findKey]store.Found
 	records map[chat.ID]store.Record
 	cursors map[memberKey]store.Cursor
@@ -43,28 +49,28 @@ type model struct {
 }
 
 func newModel(w *world) *model {
-	return &model{w, map[chat.ID]map[chat.Seq][]byte{}, map[findKey]store.Found{}, map[chat.ID]store.Record{},
+	return &model{w, map[chat.ID]map[chat.Seq][]byte{}, map[placeKey]chat.Seq{}, map[markKey]store.Mark{},
+		map[memberKey]map[chat.Seq]bool{}, map[placeKey]bool{}, map[findKey]store.Found{}, map[chat.ID]store.Record{},
 		map[memberKey]store.Cursor{}, map[memberKey]link{}}
 }
 
 func (m *model) write(b store.Batch) {
-	for _, en := range b.Events {
+	for _, en := range slices.Concat(b.Events, b.Erased) {
 		e := en.Event
 		if m.events[e.Chat] == nil {
 			m.events[e.Chat] = map[chat.Seq][]byte{}
 		}
-		if m.events[e.Chat][e.Seq] != nil {
-			continue
-		}
-		m.events[e.Chat][e.Seq] = en.Body
-		if r := m.records[e.Chat]; e.Seq > r.Seq {
+		if r := m.records[e.Chat]; e.Seq > r.Seq || e.Seq == r.Seq && en.Stream > r.Stream {
 			r.Seq, r.N, r.At, r.Stream = e.Seq, e.N, e.Time(), en.Stream
 			m.records[e.Chat] = r
 		}
+		m.body(&en)
 		switch {
 		case e.Type == chat.Message:
 			m.found[findKey{e.Chat, e.Sender, e.ClientID}] = store.Found{Seq: e.Seq, SentAt: e.Time()}
 			m.cursor(store.Cursor{Chat: e.Chat, User: e.Sender, Seq: e.Seq, N: e.N})
+		case e.Type == chat.Edited || e.Type == chat.Reacted:
+			m.mark(&e)
 		case e.Change == chat.MemberAdded:
 			m.move(e.Chat, e.User, link{e.Seq, true})
 		case e.Change == chat.MemberRemoved:
@@ -86,9 +92,14 @@ func (m *model) write(b store.Batch) {
 }
 
 func (m *model) cursor(c store.Cursor) {
-	if k := (memberKey{c.Chat, c.User}); c.Seq > m.cursors[k].Seq {
-		m.cursors[k] = c
+	k := memberKey{c.Chat, c.User}
+	now := m.cursors[k]
+	now.Chat, now.User = c.Chat, c.User
+	if c.Seq > now.Seq {
+		now.Seq, now.N = c.Seq, c.N
 	}
+	now.Delivered = max(now.Delivered, c.Delivered, c.Seq)
+	m.cursors[k] = now
 }
 
 func (m *model) move(id chat.ID, user chat.UserID, l link) {
@@ -135,7 +146,8 @@ func (m *model) comparePage(t tb, s store.Store, id chat.ID, r store.Range) {
 	t.Helper()
 	got, err := s.Page(t.Context(), id, r)
 	check(t, "Page", err)
-	if want := m.page(id, r); !cmp.Equal(got, want, equateEmpty) {
+	same := func(a, b store.Item) bool { return a.Seq == b.Seq && bytes.Equal(a.Body, b.Body) }
+	if want := m.page(id, r); !slices.EqualFunc(got, want, same) {
 		t.Fatalf("Page(%+v): got %s; want %s", r, seqs(got), seqs(want))
 	}
 }
@@ -146,8 +158,11 @@ func (m *model) compare(t tb, s store.Store) {
 	for _, id := range m.world.chats {
 		m.comparePage(t, s, id, store.Range{})
 		m.compareRecord(t, s, id)
+		m.compareMarks(t, s, id, 0, math.MaxUint64)
 		for _, u := range m.world.users {
 			m.compareSent(t, s, id, u)
+			m.compareMentions(t, s, id, u)
+			m.compareSentSeqs(t, s, id, u)
 			got, err := s.Cursor(t.Context(), id, u)
 			check(t, "Cursor", err)
 			sameCursor(t, "Cursor", got, m.cursors[memberKey{id, u}])
@@ -238,6 +253,9 @@ func (m *model) compareRecord(t tb, s store.Store, id chat.ID) {
 	case !there && !errors.Is(err, store.ErrNotFound):
 		t.Fatalf("Record of a chat that is not there: got error %v; want ErrNotFound", err)
 	}
+	if seq, stream, err := s.Head(t.Context(), id); err != nil || seq != want.Seq || stream != want.Stream {
+		t.Fatalf("Head: got %d at %d, %v; want %d at %d", seq, stream, err, want.Seq, want.Stream)
+	}
 }
 
 func (m *model) compareChats(t tb, s store.Store, u chat.UserID) {
@@ -263,12 +281,19 @@ func (m *model) compareChats(t tb, s store.Store, u chat.UserID) {
 	if len(got) != want {
 		t.Fatalf("ChatsOf: got %d chats; want %d", len(got), want)
 	}
+	ever, err := s.EverIn(t.Context(), u)
+	check(t, "EverIn", err)
+	for k := range m.links {
+		if k.user == u && !slices.Contains(ever, k.chat) {
+			t.Fatalf("EverIn: a chat is missing that the person is or was in")
+		}
+	}
 }
 
 // sameCursor leaves open who is named in a cursor that says nothing.
 func sameCursor(t tb, call string, got, want store.Cursor) {
 	t.Helper()
-	if got != want && (want.Seq > 0 || got.Seq > 0) {
+	if got != want && (want.Delivered > 0 || got != store.Cursor{Chat: got.Chat, User: got.User}) {
 		t.Fatalf("%s: got cursor %+v; want %+v", call, got, want)
 	}
 }

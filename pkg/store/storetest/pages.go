@@ -133,6 +133,32 @@ var pages = []test{
 		}
 		m.compare(t, s)
 	}},
+	{"APageOfALongChatMayBeginAndEndAnywhere", func(t *testing.T, s store.Store) {
+		const n = 1100
+		id, user := newChat(), newUser()
+		w := &world{chats: []chat.ID{id}}
+		m := newModel(w)
+		var b store.Batch
+		for seq := range chat.Seq(n) {
+			b.Events = append(b.Events, message(id, seq+1, uint64(seq+1), user))
+		}
+		check(t, "Write", s.Write(t.Context(), b))
+		m.write(b)
+		for _, limit := range []int{1, 50, 200, 600, 0} {
+			m.comparePage(t, s, id, store.Range{Limit: limit})
+			m.comparePage(t, s, id, store.Range{Limit: limit, Forward: true})
+			// Around the powers of two, where partitions may end.
+			for _, edge := range []chat.Seq{128, 256, 512, 1024, n} {
+				for at := edge - 1; at <= edge+1; at++ {
+					m.comparePage(t, s, id, store.Range{Before: at, Limit: limit})
+					m.comparePage(t, s, id, store.Range{After: at, Limit: limit})
+				}
+			}
+		}
+		m.comparePage(t, s, id, store.Range{After: 250, Before: 520, Limit: 500})
+		m.comparePage(t, s, id, store.Range{Before: 300, MaxBytes: 20_000})
+		m.comparePage(t, s, id, store.Range{After: 200, MaxBytes: 20_000})
+	}},
 	{"HolesAreLeftOut", func(t *testing.T, s store.Store) {
 		id, user := newChat(), newUser()
 		var bodies [][]byte

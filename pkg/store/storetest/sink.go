@@ -16,6 +16,9 @@ func single(b store.Batch) []store.Batch {
 	for i := range b.Events {
 		out = append(out, store.Batch{Events: b.Events[i : i+1]})
 	}
+	for i := range b.Erased {
+		out = append(out, store.Batch{Erased: b.Erased[i : i+1]})
+	}
 	for i := range b.States {
 		out = append(out, store.Batch{States: b.States[i : i+1]})
 	}
@@ -45,7 +48,7 @@ var sink = []test{
 			check(t, "Write", s.Write(t.Context(), b))
 			m.compare(t, s)
 		}
-		check(t, "Write", s.Write(t.Context(), store.Batch{Events: slices.Concat(b.Events, b.Events)}))
+		check(t, "Write", s.Write(t.Context(), store.Batch{Events: slices.Concat(b.Events, b.Events), Erased: slices.Concat(b.Erased, b.Erased)}))
 		m.compare(t, s)
 	}},
 	{"TheOrderOfWritesDoesNotMatter", func(t *testing.T, s store.Store) {
@@ -67,7 +70,8 @@ var sink = []test{
 		id, user := newChat(), newUser()
 		first := message(id, 1, 1, user)
 		other := first
-		other.Body = []byte(`{"other":true}`)
+		// Later in the log, and greater: what stays, stays for neither reason.
+		other.Body, other.Stream = []byte(`~{"other":true}`), first.Stream+1
 		for _, e := range []store.Entry{first, other} {
 			check(t, "Write", s.Write(t.Context(), store.Batch{Events: []store.Entry{e}}))
 		}
@@ -115,12 +119,12 @@ var sink = []test{
 			id, user := newChat(), newUser()
 			atOnce(n, func(i int) {
 				seq := chat.Seq(n - i)
-				c := store.Cursor{Chat: id, User: user, Seq: seq, N: uint64(seq) * 2}
+				c := store.Cursor{Chat: id, User: user, Seq: seq, N: uint64(seq) * 2, Delivered: chat.Seq(2*i + 1)}
 				if err := s.Write(t.Context(), store.Batch{Cursors: []store.Cursor{c}}); err != nil {
 					t.Errorf("Write: got error %v; want none", err)
 				}
 			})
-			wantCursor(t, s, store.Cursor{Chat: id, User: user, Seq: n, N: 2 * n})
+			wantCursor(t, s, store.Cursor{Chat: id, User: user, Seq: n, N: 2 * n, Delivered: 2*n - 1})
 		}
 	}},
 }
@@ -147,7 +151,7 @@ func (o op) run(t tb, s store.Store, m *model) {
 func drawWorld(t *rapid.T) *world {
 	w := newWorld(2, 3)
 	for _, id := range w.chats {
-		for range rapid.IntRange(1, 14).Draw(t, "length") {
+		for range rapid.IntRange(1, 18).Draw(t, "length") {
 			w.happen(id, rapid.IntRange(0, things-1).Draw(t, "what"), rapid.IntRange(0, 2).Draw(t, "who"))
 		}
 	}
@@ -173,17 +177,35 @@ func drawOp(t *rapid.T, w *world) op {
 		other := w.logs[rapid.SampledFrom(w.chats).Draw(t, "chat")]
 		o.batch.Events = append(o.batch.Events, rapid.SampledFrom(other).Draw(t, "event"))
 	}
+	for range rapid.IntRange(0, 3).Draw(t, "erased") {
+		if stubs := w.stubs[rapid.SampledFrom(w.chats).Draw(t, "chat")]; len(stubs) > 0 {
+			e := rapid.SampledFrom(stubs).Draw(t, "stub")
+			if rapid.IntRange(0, 3).Draw(t, "unknown") == 0 {
+				e.Stream = 0
+			}
+			if rapid.IntRange(0, 3).Draw(t, "among events") == 0 {
+				o.batch.Events = append(o.batch.Events, e)
+			} else {
+				o.batch.Erased = append(o.batch.Erased, e)
+			}
+		}
+	}
 	for range rapid.IntRange(0, 2).Draw(t, "states") {
 		o.batch.States = append(o.batch.States, rapid.SampledFrom(w.states[id]).Draw(t, "state"))
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "cursors") {
-		o.batch.Cursors = append(o.batch.Cursors, w.cursor(id, user.Draw(t, "user"), at.Draw(t, "seq")))
+		c := w.cursor(id, user.Draw(t, "user"), at.Draw(t, "seq"))
+		c.Delivered = chat.Seq(rapid.IntRange(0, len(log)).Draw(t, "delivered"))
+		if rapid.IntRange(0, 3).Draw(t, "delivered only") == 0 {
+			c.Seq, c.N = 0, 0
+		}
+		o.batch.Cursors = append(o.batch.Cursors, c)
 	}
 	return o
 }
 
 func drawRange(t *rapid.T) store.Range {
-	seq := rapid.IntRange(0, 16)
+	seq := rapid.IntRange(0, 20)
 	return store.Range{
 		After: chat.Seq(seq.Draw(t, "after")), Before: chat.Seq(seq.Draw(t, "before")),
 		Forward: rapid.Bool().Draw(t, "forward"), Limit: rapid.IntRange(0, 5).Draw(t, "limit"),

@@ -18,7 +18,7 @@ import (
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	s := open(t)
 	t.Cleanup(func() { check(t, "close", s.Close()) })
-	for _, suite := range [][]test{accounts, sessions, history, pages, sink, index, listing, models} {
+	for _, suite := range [][]test{accounts, people, sessions, personal, history, marks, erasures, pages, sink, index, listing, races, models} {
 		for _, c := range suite {
 			t.Run(c.name, func(t *testing.T) { c.run(t, s) })
 		}
@@ -90,7 +90,15 @@ func everyCall(ctx context.Context, s store.Store, got func(call string, err err
 	_, err = s.Session(ctx, user, n.ID)
 	do("Session", err)
 	do("RotateSession", s.RotateSession(ctx, user, n.ID, n.Refresh, digest(), n.ExpiresAt.Time))
+	_, err = s.Sessions(ctx, user)
+	do("Sessions", err)
 	do("DeleteSession", s.DeleteSession(ctx, user, n.ID))
+	_, err = s.DeleteSessions(ctx, user, "")
+	do("DeleteSessions", err)
+	_, err = s.SetProfile(ctx, user, store.Profile{})
+	do("SetProfile", err)
+	do("SetPassword", s.SetPassword(ctx, user, account(user).PasswordHash, "next"))
+	everyPersonalCall(ctx, s, do)
 	e := message(id, 1, 1, user)
 	do("Write", s.Write(ctx, store.Batch{Events: []store.Entry{e}}))
 	do("Link", s.Link(ctx, id, 1, user))
@@ -108,5 +116,15 @@ func everyCall(ctx context.Context, s store.Store, got func(call string, err err
 	do("Chats", err)
 	_, err = s.ChatsOf(ctx, user)
 	do("ChatsOf", err)
+	_, err = s.Marks(ctx, id, 1, 9)
+	do("Marks", err)
+	_, err = s.Mentions(ctx, user, id, 0, 1)
+	do("Mentions", err)
+	_, err = s.SentSeqs(ctx, id, user, 0, 1)
+	do("SentSeqs", err)
+	do("BeginDeletion", s.BeginDeletion(ctx, user))
+	_, err = s.Deleting(ctx, "", 1)
+	do("Deleting", err)
+	do("EndDeletion", s.EndDeletion(ctx, user))
 	do("Ping", s.Ping(ctx))
 }

@@ -14,11 +14,12 @@ type world struct {
 	chats  []chat.ID
 	users  []chat.UserID
 	logs   map[chat.ID][]store.Entry
-	states map[chat.ID][]*chat.State // after each change
+	states map[chat.ID][]*chat.State // after each event that makes one
+	stubs  map[chat.ID][]store.Entry // of what was erased, in the order of the deletions
 }
 
 func newWorld(chats, users int) *world {
-	w := &world{logs: map[chat.ID][]store.Entry{}, states: map[chat.ID][]*chat.State{}}
+	w := &world{logs: map[chat.ID][]store.Entry{}, states: map[chat.ID][]*chat.State{}, stubs: map[chat.ID][]store.Entry{}}
 	for range chats {
 		w.chats = append(w.chats, newChat())
 	}
@@ -81,11 +82,35 @@ func removed(id chat.ID, seq chat.Seq, user chat.UserID) store.Entry {
 	return change(id, seq, 0, func(e *chat.Event) { e.Change, e.User, e.By = chat.MemberRemoved, user, user })
 }
 
+// edited is an edit of a message; N is set by whoever knows it.
+func edited(id chat.ID, seq, target chat.Seq, by chat.UserID, mentions ...chat.UserID) store.Entry {
+	return entry(chat.Event{Type: chat.Edited, Chat: id, Seq: seq, Target: target, By: by, Text: fmt.Sprintf("edit %d", seq),
+		Mentions: mentions, At: timeAt(seq)})
+}
+
+func reacted(id chat.ID, seq, target chat.Seq, by chat.UserID, emoji string, removed bool) store.Entry {
+	return entry(chat.Event{Type: chat.Reacted, Chat: id, Seq: seq, Target: target, By: by, Emoji: emoji, Removed: removed, At: timeAt(seq)})
+}
+
+func deletion(id chat.ID, seq, target chat.Seq, by chat.UserID) store.Entry {
+	return entry(chat.Event{Type: chat.Deleted, Chat: id, Seq: seq, Target: target, By: by, At: timeAt(seq)})
+}
+
+// stub is what stands in place of an event that was erased by the deletion at seq.
+func stub(e store.Entry, seq chat.Seq, by chat.UserID) store.Entry {
+	s := entry(e.Event.Stub(chat.Erasure{Seq: seq, By: by, At: *timeAt(seq)}))
+	s.Stream = e.Stream
+	return s
+}
+
 // The things that can happen next in a chat.
 const (
 	sends = iota
 	comesOrGoes
 	renames
+	edits
+	reacts
+	erases
 	things
 )
 
@@ -102,8 +127,15 @@ func (w *world) happen(id chat.ID, what, u int) {
 	switch _, member := state.Member(user); {
 	case seq == 1:
 		e = created(id, w.users[0], w.users[1])
-	case what == sends:
+	case what == sends || what >= edits && n == 0:
 		e = message(id, seq, n+1, user)
+		e.Event.Mentions = w.mentions(seq, u)
+	case what == edits:
+		e = edited(id, seq, w.target(id, seq, u), user, w.mentions(seq, u+1)...)
+	case what == reacts:
+		e = reacted(id, seq, w.target(id, seq, u), user, []string{"👍", "❤️"}[seq%2], seq%5 < 2)
+	case what == erases:
+		e = w.erase(id, seq, w.target(id, seq, u), user)
 	case what == renames:
 		title := fmt.Sprintf("title %d", seq)
 		e = change(id, seq, n, func(e *chat.Event) { e.Change, e.By, e.Title = chat.TitleChanged, user, &title })
@@ -115,13 +147,45 @@ func (w *world) happen(id chat.ID, what, u int) {
 	e.Event.N = max(n, e.Event.N)
 	e = entry(e.Event)
 	w.logs[id] = append(w.logs[id], e)
-	if e.Event.Type == chat.Changed {
-		next, err := state.Apply(&e.Event)
-		if err != nil {
-			panic(err) // the log of a world is always sound
-		}
+	next, err := state.Apply(&e.Event)
+	if err != nil {
+		panic(err) // the log of a world is always sound
+	}
+	if next != state {
 		w.states[id] = append(w.states[id], next)
 	}
+}
+
+// mentions are those of an event at seq: sometimes nobody, sometimes one person, sometimes all.
+func (w *world) mentions(seq chat.Seq, u int) []chat.UserID {
+	switch seq % 4 {
+	case 1:
+		return w.users[(u+int(seq))%len(w.users):][:1]
+	case 2:
+		return w.users
+	}
+	return nil
+}
+
+// target is one of the messages of a chat.
+func (w *world) target(id chat.ID, seq chat.Seq, u int) chat.Seq {
+	var all []chat.Seq
+	for _, e := range w.logs[id] {
+		if e.Event.Type == chat.Message {
+			all = append(all, e.Event.Seq)
+		}
+	}
+	return all[(int(seq)*5+u)%len(all)]
+}
+
+// erase is the deletion of a message. The stubs of it and of its edits are put into the world.
+func (w *world) erase(id chat.ID, seq, target chat.Seq, by chat.UserID) store.Entry {
+	for _, e := range w.logs[id] {
+		if e.Event.Seq == target || e.Event.Type == chat.Edited && e.Event.Target == target {
+			w.stubs[id] = append(w.stubs[id], stub(e, seq, by))
+		}
+	}
+	return deletion(id, seq, target, by)
 }
 
 // history lets n things happen in each chat, always the same ones, and returns all of it in one batch.
@@ -130,12 +194,16 @@ func (w *world) history(n int) store.Batch {
 	for c, id := range w.chats {
 		for i := range n {
 			what := sends
-			if i%5 == 3 {
+			switch {
+			case i%5 == 3:
 				what = 1 + i%2
+			case i%7 == 5:
+				what = edits + i/7%3
 			}
 			w.happen(id, what, (i+c)%len(w.users))
 		}
 		b.Events = append(b.Events, w.logs[id]...)
+		b.Erased = append(b.Erased, w.stubs[id]...)
 		b.States = append(b.States, w.states[id]...)
 		b.Cursors = append(b.Cursors, w.cursor(id, 0, n/2), w.cursor(id, 1, n))
 	}

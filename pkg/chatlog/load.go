@@ -1,0 +1,131 @@
+package chatlog
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+)
+
+// Chats that are not remembered are read together: while the broker answers for some, the others wait and go out with the next get. So
+// that many of them cost little more than one, and who comes alone waits for nobody.
+
+// loadAtOnce is how many chats one get asks for. The broker answers it before what else the connection has sent.
+const loadAtOnce = 64
+
+// loader reads the chats of one partition.
+type loader struct {
+	mu      sync.Mutex // guards the following fields
+	waiting []*load
+	by      map[chat.ID]*load // those that wait
+	// busy says that a goroutine reads; it ends when nobody waits. ended is told of it.
+	busy  bool
+	ended *sync.Cond
+}
+
+func newLoader() *loader {
+	d := &loader{by: map[chat.ID]*load{}}
+	d.ended = sync.NewCond(&d.mu)
+	return d
+}
+
+// wait returns when nothing is read.
+func (d *loader) wait() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for d.busy {
+		d.ended.Wait()
+	}
+}
+
+// load is a chat that is read, for all who wait for it.
+type load struct {
+	id   chat.ID
+	done chan struct{} // closed when the following fields are set
+	msgs []*bus.Msg
+	err  error
+}
+
+// last returns the last event and the state of a chat, as the broker has them after the call.
+func (l *Log) last(ctx context.Context, id chat.ID) ([]*bus.Msg, error) {
+	p := l.Partition(id)
+	w, first := l.loads[p].join(id)
+	if first {
+		go l.loads[p].work(l.bus, p) // ends when nobody waits; Run waits for it
+	}
+	select {
+	case <-w.done:
+		return w.msgs, w.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("chatlog: read a chat: %w: %w", bus.ErrDown, ctx.Err())
+	}
+}
+
+// join adds a chat to those that wait. Where nobody reads, who called it must let work begin.
+func (d *loader) join(id chat.ID) (w *load, first bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w := d.by[id]; w != nil {
+		return w, false
+	}
+	w = &load{id: id, done: make(chan struct{})}
+	d.waiting, d.by[id] = append(d.waiting, w), w
+	first = !d.busy
+	d.busy = true
+	return w, first
+}
+
+// take takes those that are read next; none ends the work.
+func (d *loader) take() []*load {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := min(len(d.waiting), loadAtOnce)
+	some := d.waiting[:n:n]
+	d.waiting = d.waiting[n:]
+	for _, w := range some {
+		delete(d.by, w.id)
+	}
+	if d.busy = n > 0; !d.busy {
+		d.ended.Broadcast()
+	}
+	return some
+}
+
+// work reads as long as somebody waits. One get takes 5 s at most.
+func (d *loader) work(b *bus.Bus, p int) {
+	for some := d.take(); len(some) > 0; some = d.take() {
+		subjects := make([]string, len(some))
+		for i, w := range some {
+			subjects[i] = subject.LogAndState(p, w.id)
+		}
+		msgs, err := b.LastFor(context.Background(), subject.ChatStream(p), subjects...)
+		byChat := make(map[chat.ID][]*bus.Msg, len(some))
+		for _, m := range msgs {
+			id := subject.ChatOf(m.Subject)
+			byChat[id] = append(byChat[id], m)
+		}
+		for _, w := range some {
+			w.msgs, w.err = byChat[w.id], err
+			close(w.done)
+		}
+	}
+}
+
+// Warm reads those of the chats that are not remembered, together, so that Known finds them. What cannot be read is left to Known.
+func (l *Log) Warm(ctx context.Context, ids []chat.ID) {
+	var cold []chat.ID
+	seen := map[chat.ID]struct{}{}
+	for _, id := range ids {
+		if _, twice := seen[id]; !twice && !l.cache.Contains(id) {
+			seen[id] = struct{}{}
+			cold = append(cold, id)
+		}
+	}
+	if len(cold) > 1 {
+		l.m.misses.Add(float64(len(cold)))
+		_, _ = l.Snapshots(ctx, cold)
+	}
+}
