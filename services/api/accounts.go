@@ -11,19 +11,9 @@ import (
 
 	"github.com/chatmesh/chatmesh/pkg/auth"
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/limit"
 	"github.com/chatmesh/chatmesh/pkg/store"
 )
-
-// userView is a person as others see them.
-type userView struct {
-	ID          chat.UserID `json:"id"`
-	Username    string      `json:"username"`
-	DisplayName string      `json:"display_name"`
-}
-
-func viewUser(u store.User) userView {
-	return userView{ID: u.ID, Username: u.Name, DisplayName: u.DisplayName}
-}
 
 // grant answers whatever begins or continues a session.
 type grant struct {
@@ -32,12 +22,6 @@ type grant struct {
 	RefreshToken string   `json:"refresh_token"`
 	ExpiresIn    int64    `json:"expires_in"` // seconds
 }
-
-// Bounds of what a person tells of themselves.
-const (
-	maxEmail       = 254 // bytes
-	maxDisplayName = 64  // code points
-)
 
 func checkEmail(s string) error {
 	if s != "" && (len(s) > maxEmail || !strings.Contains(s, "@") || !printable(s)) {
@@ -64,17 +48,18 @@ func (s *Server) register(c *call) (answer, error) {
 		Password    string `json:"password"`
 		Email       string `json:"email"`
 		DisplayName string `json:"display_name"`
+		Device      string `json:"device"`
 	}
 	if err := c.body(&in); err != nil {
 		return answer{}, err
 	}
 	for _, err := range []error{auth.CheckUsername(in.Username), auth.CheckPassword(in.Password), checkEmail(in.Email),
-		checkDisplayName(in.DisplayName)} {
+		checkDisplayName(in.DisplayName), checkDevice(in.Device)} {
 		if err != nil {
 			return answer{}, err
 		}
 	}
-	if err := allow(s.limits.register, addressOf(c.r), "too many new accounts from here"); err != nil {
+	if err := s.limits.Allow(c.counted(), limit.Register); err != nil {
 		return answer{}, err
 	}
 	taken := chat.Errorf(chat.UsernameTaken, "somebody else has that user name")
@@ -101,23 +86,29 @@ func (s *Server) register(c *call) (answer, error) {
 		}
 		return answer{}, err
 	}
-	return s.begin(c.ctx, u)
+	return s.begin(c.ctx, u, in.Device)
 }
 
-// begin makes a session.
-func (s *Server) begin(ctx context.Context, u store.User) (answer, error) {
+// begin makes a session on a device.
+func (s *Server) begin(ctx context.Context, u store.User, device string) (answer, error) {
 	session := auth.NewSessionID()
 	g, digest, err := s.grant(u, session)
 	if err != nil {
 		return answer{}, err
 	}
-	err = s.stored(s.store.CreateSession(ctx, store.Session{User: u.ID, ID: session, Refresh: digest, CreatedAt: chat.Now(),
+	err = s.stored(s.store.CreateSession(ctx, store.Session{User: u.ID, ID: session, Device: device, Refresh: digest, CreatedAt: chat.Now(),
 		ExpiresAt: chat.TimeOf(time.Now().Add(s.set.RefreshTTL))}))
+	if err == nil {
+		err = s.stands(ctx, u, session)
+	}
 	return answer{http.StatusCreated, g}, err
 }
 
 // grant makes a pair of tokens and returns the digest of the refresh token, which must be kept before the pair is given away.
 func (s *Server) grant(u store.User, session string) (grant, [32]byte, error) {
+	if !s.published.Load() { // others would refuse the token, and the person be logged out
+		return grant{}, [32]byte{}, errStarting
+	}
 	access, expires, err := s.signer.Sign(u.ID, session)
 	if err != nil {
 		return grant{}, [32]byte{}, err
@@ -132,14 +123,18 @@ func (s *Server) login(c *call) (answer, error) {
 	var in struct {
 		Username string `json:"username"`
 		Password string `json:"password"`
+		Device   string `json:"device"`
 	}
 	if err := c.body(&in); err != nil {
+		return answer{}, err
+	}
+	if err := checkDevice(in.Device); err != nil {
 		return answer{}, err
 	}
 	if in.Username == "" || in.Password == "" {
 		return answer{}, chat.Errorf(chat.BadRequest, "username and password are required")
 	}
-	if err := s.limits.login(in.Username, addressOf(c.r)); err != nil {
+	if err := s.limits.Allow(forLogin(in.Username, c.address), limit.Login); err != nil {
 		return answer{}, err
 	}
 	u, err := store.User{}, error(store.ErrNotFound)
@@ -150,7 +145,7 @@ func (s *Server) login(c *call) (answer, error) {
 	switch {
 	case auth.CheckPassword(in.Password) != nil: // nobody's
 		_, err = s.hasher.VerifyUnknown(c.ctx, "")
-	case errors.Is(err, store.ErrNotFound):
+	case errors.Is(err, store.ErrNotFound), err == nil && isDeleted(u):
 		ok, err = s.hasher.VerifyUnknown(c.ctx, in.Password)
 	case err != nil:
 		err = s.stored(err)
@@ -163,7 +158,7 @@ func (s *Server) login(c *call) (answer, error) {
 	case !ok:
 		return answer{}, errCredentials
 	}
-	return s.begin(c.ctx, u)
+	return s.begin(c.ctx, u, in.Device)
 }
 
 // refresh replaces a pair of tokens. A refresh token that was used before is in the wrong hands, here or there: the session
@@ -182,7 +177,7 @@ func (s *Server) refresh(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, errRefresh
 	}
-	if err := allow(s.limits.refresh, addressOf(c.r), "too many refreshes from here"); err != nil {
+	if err := s.limits.Allow(c.counted(), limit.Refresh); err != nil {
 		return answer{}, err
 	}
 	if s.revoked.has(session) { // perhaps it could not be deleted when it was revoked
@@ -195,7 +190,7 @@ func (s *Server) refresh(c *call) (answer, error) {
 	if err := s.stored(err); err != nil {
 		return answer{}, err
 	}
-	if len(found) != 1 {
+	if len(found) != 1 || isDeleted(found[0]) {
 		return answer{}, errRefresh
 	}
 	g, next, err := s.grant(found[0], session)

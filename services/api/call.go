@@ -24,6 +24,8 @@ type call struct {
 	w   http.ResponseWriter
 	// who it comes from; nobody on open routes.
 	who auth.Identity
+	// address it comes from, as limits count it.
+	address string
 }
 
 // chat returns the chat of the path. What is no id is no chat.

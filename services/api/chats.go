@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
+	"github.com/chatmesh/chatmesh/pkg/limit"
 )
 
 // memberView is a member as the other members see them.
@@ -26,11 +28,25 @@ type chatView struct {
 	Members      []memberView `json:"members"`
 	LastSeq      chat.Seq     `json:"last_seq"`
 	CreatedAt    chat.Time    `json:"created_at"`
+	Picture      string       `json:"picture,omitempty"`
+	Description  string       `json:"description,omitempty"`
+	// Invite says that there is a link to join by.
+	Invite *inviteView `json:"invite,omitempty"`
+}
+
+// inviteView is what members see of the link: who made it, with which event.
+type inviteView struct {
+	By  chat.UserID `json:"by"`
+	Seq chat.Seq    `json:"seq"`
 }
 
 func viewChat(st *chat.State, last chat.Seq, viewer chat.UserID) chatView {
 	v := chatView{ID: st.Chat, Kind: st.Kind, Title: st.Title, Peer: peerOf(st, viewer), MembersCount: len(st.Members),
-		Members: make([]memberView, 0, len(st.Members)), LastSeq: last, CreatedAt: st.CreatedAt}
+		Members: make([]memberView, 0, len(st.Members)), LastSeq: last, CreatedAt: st.CreatedAt,
+		Picture: st.Picture, Description: st.Description}
+	if st.Invite != nil {
+		v.Invite = &inviteView{By: st.Invite.By, Seq: st.Invite.Seq}
+	}
 	for _, m := range st.Members {
 		v.Members = append(v.Members, memberView{UserID: m.UserID, Role: m.Role})
 	}
@@ -66,7 +82,7 @@ func (s *Server) exist(ctx context.Context, people ...chat.UserID) error {
 	if err := s.stored(err); err != nil {
 		return err
 	}
-	if len(found) < len(people) {
+	if len(found) < len(people) || slices.ContainsFunc(found, isDeleted) {
 		return errNoUser
 	}
 	return nil
@@ -133,13 +149,25 @@ func othersOf(caller chat.UserID, members []string) ([]chat.UserID, error) {
 func (s *Server) createDirect(c *call, other chat.UserID) (answer, error) {
 	id := DirectID(c.who.User, other)
 	a, err := s.existing(c, id)
-	if !chat.Is(err, chat.NotFound) {
-		return a, err
+	if chat.Is(err, chat.NotFound) {
+		a, err = s.meet(c, id, other)
 	}
+	if err != nil {
+		return answer{}, err
+	}
+	// A block that was stored before the chat was there found nothing to be said in; whoever blocks later finds it.
+	return a, s.settleBlocks(c.ctx, c.who.User, other)
+}
+
+// meet makes the direct chat of the caller and another.
+func (s *Server) meet(c *call, id chat.ID, other chat.UserID) (answer, error) {
 	if err := s.exist(c.ctx, other); err != nil {
 		return answer{}, err
 	}
-	a, err = s.create(c, id, chat.Create{By: c.who.User, Kind: chat.Direct, Members: []chat.UserID{other}})
+	if err := s.mayMeet(c.ctx, c.who.User, other); err != nil {
+		return answer{}, err
+	}
+	a, err := s.create(c, id, chat.Create{By: c.who.User, Kind: chat.Direct, Members: []chat.UserID{other}})
 	if chat.Is(err, chat.Conflict) { // the other one, or another device, was faster
 		return s.existing(c, id)
 	}
@@ -158,6 +186,13 @@ func (s *Server) existing(c *call, id chat.ID) (answer, error) {
 // create appends the first event of a chat. The index of its members is written before, so that nobody who learns of the chat
 // misses it in their list.
 func (s *Server) create(c *call, id chat.ID, cmd chat.Create) (answer, error) {
+	invited := len(cmd.Members)
+	if cmd.Kind == chat.Direct {
+		invited = 0
+	}
+	if err := s.limits.AllowAll(c.counted(), limit.Action{Kind: limit.Chats, N: 1}, limit.Action{Kind: limit.Invitations, N: invited}); err != nil {
+		return answer{}, err
+	}
 	people := append([]chat.UserID{cmd.By}, cmd.Members...)
 	if err := s.stored(s.store.Link(c.ctx, id, 1, people...)); err != nil {
 		return answer{}, err
@@ -179,24 +214,6 @@ func (s *Server) getChat(c *call) (answer, error) {
 		return answer{}, err
 	}
 	return s.existing(c, id)
-}
-
-// setTitle renames a group.
-func (s *Server) setTitle(c *call) (answer, error) {
-	id, err := c.chat()
-	if err != nil {
-		return answer{}, err
-	}
-	var in struct {
-		Title string `json:"title"`
-	}
-	if err := c.body(&in); err != nil {
-		return answer{}, err
-	}
-	if err := chat.CheckTitle(in.Title); err != nil {
-		return answer{}, err
-	}
-	return s.change(c, id, chat.SetTitle{By: c.who.User, Title: in.Title})
 }
 
 // putMember adds someone to a group or gives them another role.
@@ -230,17 +247,12 @@ func (s *Server) putMember(c *call) (answer, error) {
 	if err := s.exist(c.ctx, user); err != nil {
 		return answer{}, err
 	}
-	link := func(seq chat.Seq) error { return s.stored(s.store.Link(c.ctx, id, seq, user)) }
-	if err := link(snap.Head.Seq + 1); err != nil {
+	if err := s.limits.Allow(c.counted(), limit.Invitations); err != nil {
 		return answer{}, err
 	}
-	r, err := s.log.Append(c.ctx, id, cmd)
+	r, err := s.admit(c.ctx, id, snap.Head.Seq+1, user, cmd)
 	if err != nil {
 		return answer{}, underChat(err)
-	}
-	if r.Seq > snap.Head.Seq+1 {
-		// Between both somebody else may have removed the person. The persister links again; this is only sooner.
-		_ = link(r.Seq)
 	}
 	return s.changed(c, id, r)
 }

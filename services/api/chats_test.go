@@ -23,9 +23,9 @@ func (w *world) servePresence() {
 			if err := json.Unmarshal(data, &q); err != nil {
 				return nil, err
 			}
-			out := []wire.Presence{{User: "intruder", Online: true}}
+			out := []wire.Presence{{User: "intruder", Online: true, State: wire.Online}}
 			for _, u := range q.Users {
-				out = append(out, wire.Presence{User: u, Online: true})
+				out = append(out, wire.Presence{User: u, Online: true, State: wire.Online})
 			}
 			return map[string]any{"presence": out}, nil
 		}}}, nil)

@@ -85,6 +85,13 @@ func (f *faulty) Sent(ctx context.Context, id chat.ID, u chat.UserID, limit int)
 	return f.Store.Sent(ctx, id, u, limit)
 }
 
+func (f *faulty) Head(ctx context.Context, id chat.ID) (chat.Seq, uint64, error) {
+	if err := f.err(); err != nil {
+		return 0, 0, err
+	}
+	return f.Store.Head(ctx, id)
+}
+
 func (f *faulty) Record(ctx context.Context, id chat.ID) (store.Record, error) {
 	if err := f.err(); err != nil {
 		return store.Record{}, err
@@ -97,6 +104,31 @@ func (f *faulty) Cursor(ctx context.Context, id chat.ID, u chat.UserID) (store.C
 		return store.Cursor{}, err
 	}
 	return f.Store.Cursor(ctx, id, u)
+}
+
+func (f *faulty) Marks(ctx context.Context, id chat.ID, from, to chat.Seq) ([]store.Mark, error) {
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return f.Store.Marks(ctx, id, from, to)
+}
+
+func (f *faulty) Mentions(ctx context.Context, u chat.UserID, id chat.ID, after chat.Seq, limit int) ([]chat.Seq, error) {
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return f.Store.Mentions(ctx, u, id, after, limit)
+}
+
+func (f *faulty) Hidden(ctx context.Context, u chat.UserID, id chat.ID, from, to chat.Seq) ([]chat.Seq, error) {
+	if err := f.err(); err != nil {
+		return nil, err
+	}
+	return f.Store.Hidden(ctx, u, id, from, to)
+}
+
+func (f *faulty) Write(ctx context.Context, b store.Batch) error {
+	return unless(f.err(), func() error { return f.Store.Write(ctx, b) })
 }
 
 func (f *faulty) ChatsOf(ctx context.Context, u chat.UserID) ([]store.UserChat, error) {

@@ -68,8 +68,9 @@ func (o *Older) Find(ctx context.Context, id chat.ID, sender chat.UserID, client
 }
 
 // Sent returns the ids of all that a person has sent to a chat: what the store has, and what is behind it in the log. It is not
-// complete where there are more than chatlog.MaxSent, or where the store is away and the log has not the whole chat.
-func (o *Older) Sent(ctx context.Context, id chat.ID, sender chat.UserID) (chatlog.Sent, error) {
+// complete where there are more than chatlog.MaxSent, or where the store is away and the log has not the whole chat. Who knows what
+// follows the event since needs nothing behind it: then the log is only read where the store does not have that event yet.
+func (o *Older) Sent(ctx context.Context, id chat.ID, sender chat.UserID, since chat.Seq) (chatlog.Sent, error) {
 	// The record first: what the store gets after it is found in the tail, what it had before it is found in the store.
 	rec, err := o.record(ctx, id)
 	var clients []chat.ClientID
@@ -84,6 +85,9 @@ func (o *Older) Sent(ctx context.Context, id chat.ID, sender chat.UserID) (chatl
 	s := chatlog.Sent{IDs: make([]chatlog.ID, 0, len(clients)), UpTo: rec.Seq, Complete: err == nil && len(clients) < chatlog.MaxSent}
 	for _, c := range clients {
 		s.IDs = append(s.IDs, chatlog.IDOf(id, sender, c))
+	}
+	if err == nil && since > 0 && rec.Seq >= since {
+		return s, nil
 	}
 	own := []byte(`"sender":"` + string(sender) + `"`) // stands so in no text: its quotes are escaped
 	var bad error

@@ -13,8 +13,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chatmesh/chatmesh/docs"
 	"github.com/chatmesh/chatmesh/pkg/auth"
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/trace"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
@@ -32,18 +35,51 @@ var table = []route{
 	{"POST", "/v1/sessions", true, (*Server).login},
 	{"POST", "/v1/sessions/refresh", true, (*Server).refresh},
 	{"DELETE", "/v1/sessions/current", false, (*Server).logout},
+	{"GET", "/v1/sessions", false, (*Server).listSessions},
+	{"DELETE", "/v1/sessions/{id}", false, (*Server).endSession},
 	{"GET", "/v1/users/me", false, (*Server).me},
+	{"PATCH", "/v1/users/me", false, (*Server).setProfile},
+	{"DELETE", "/v1/users/me", false, (*Server).deleteAccount},
+	{"PUT", "/v1/users/me/password", false, (*Server).changePassword},
+	{"GET", "/v1/blocks", false, (*Server).listBlocks},
+	{"PUT", "/v1/blocks/{user}", false, (*Server).block},
+	{"DELETE", "/v1/blocks/{user}", false, (*Server).unblock},
 	{"GET", "/v1/users", false, (*Server).findUsers},
 	{"POST", "/v1/chats", false, (*Server).createChat},
 	{"GET", "/v1/chats", false, (*Server).listChats},
 	{"GET", "/v1/chats/{chat}", false, (*Server).getChat},
-	{"PATCH", "/v1/chats/{chat}", false, (*Server).setTitle},
+	{"PATCH", "/v1/chats/{chat}", false, (*Server).setGroup},
+	{"POST", "/v1/chats/{chat}/invite", false, (*Server).makeInvite},
+	{"DELETE", "/v1/chats/{chat}/invite", false, (*Server).revokeInvite},
 	{"PUT", "/v1/chats/{chat}/members/{user}", false, (*Server).putMember},
 	{"DELETE", "/v1/chats/{chat}/members/{user}", false, (*Server).removeMember},
 	{"GET", "/v1/chats/{chat}/messages", false, (*Server).history},
 	{"POST", "/v1/chats/{chat}/messages", false, (*Server).send},
+	{"GET", "/v1/chats/{chat}/messages/{seq}", false, (*Server).getMessage},
+	{"PATCH", "/v1/chats/{chat}/messages/{seq}", false, (*Server).editMessage},
+	{"DELETE", "/v1/chats/{chat}/messages/{seq}", false, (*Server).deleteMessage},
+	{"GET", "/v1/chats/{chat}/messages/{seq}/edits", false, (*Server).edits},
+	{"GET", "/v1/chats/{chat}/messages/{seq}/reactions", false, (*Server).reactions},
+	{"PUT", "/v1/chats/{chat}/messages/{seq}/reactions/{emoji}", false, (*Server).putReaction},
+	{"DELETE", "/v1/chats/{chat}/messages/{seq}/reactions/{emoji}", false, (*Server).deleteReaction},
+	{"GET", "/v1/chats/{chat}/messages/{seq}/receipts", false, (*Server).receiptsOf},
+	{"GET", "/v1/chats/{chat}/pins", false, (*Server).pins},
+	{"PUT", "/v1/chats/{chat}/pins/{seq}", false, (*Server).putPin},
+	{"DELETE", "/v1/chats/{chat}/pins/{seq}", false, (*Server).deletePin},
 	{"PUT", "/v1/chats/{chat}/read", false, (*Server).markRead},
+	{"PUT", "/v1/chats/{chat}/delivered", false, (*Server).markDelivered},
+	{"GET", "/v1/chats/{chat}/receipts", false, (*Server).receipts},
+	{"PUT", "/v1/chats/{chat}/settings", false, (*Server).setSettings},
+	{"GET", "/v1/chats/{chat}/hidden", false, (*Server).listHidden},
+	{"GET", "/v1/invites/{token}", false, (*Server).showInvite},
+	{"POST", "/v1/invites/{token}", false, (*Server).joinByInvite},
+	{"POST", "/v1/chats/{chat}/typing", false, (*Server).typing},
+	{"GET", "/v1/users/me/preferences", false, (*Server).getPreferences},
+	{"PUT", "/v1/users/me/preferences", false, (*Server).putPreferences},
 	{"GET", "/v1/presence", false, (*Server).presence},
+	{"GET", "/v1/edges", true, (*Server).listEdges},
+	{"GET", "/v1/openapi.yaml", true, describe(docs.OpenAPI())},
+	{"GET", "/v1/asyncapi.yaml", true, describe(docs.AsyncAPI())},
 }
 
 // answer is what a call is answered with; a nil body is no body.
@@ -52,9 +88,17 @@ type answer struct {
 	body   any
 }
 
+// document is a body that is sent as it is.
+type document []byte
+
+// describe answers with a description of this server for programs.
+func describe(text []byte) func(*Server, *call) (answer, error) {
+	return func(*Server, *call) (answer, error) { return answer{http.StatusOK, document(text)}, nil }
+}
+
 // routes is the handler of all calls, and of those that there are not.
 func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
+	mux, paths := http.NewServeMux(), http.NewServeMux()
 	methods := make(map[string][]string)
 	for _, rt := range table {
 		mux.Handle(rt.method+" "+rt.path, s.serve(rt.method+" "+rt.path, rt.open, rt.handle))
@@ -63,12 +107,14 @@ func (s *Server) routes() http.Handler {
 			methods[rt.path] = append(methods[rt.path], http.MethodHead)
 		}
 	}
+	// What is none of the calls has a path of one, or not even that. One mux could not know: /a/b with every method and GET /a/{x} conflict.
 	for p, allowed := range methods {
 		slices.Sort(allowed)
-		mux.Handle(p, s.serve("other", true, wrongMethod(strings.Join(allowed, ", "))))
+		paths.Handle(p, s.serve("other", true, wrongMethod(strings.Join(allowed, ", "))))
 	}
 	none := s.serve("other", true, func(*Server, *call) (answer, error) { return answer{}, errNoRoute })
-	mux.Handle("/", none)
+	paths.Handle("/", none)
+	mux.Handle("/", paths)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if p := r.URL.EscapedPath(); path.Clean(p) != p { // the mux would redirect
 			none.ServeHTTP(w, r)
@@ -96,6 +142,7 @@ func (s *Server) serve(name string, open bool, handle func(*Server, *call) (answ
 		defer cancel()
 		// A body that comes byte by byte is given up with the call. Not every writer can do that.
 		_ = http.NewResponseController(w).SetReadDeadline(start.Add(s.set.RequestTimeout))
+		ctx, span := s.tracer.Heard(ctx, name, r.Header.Get(subject.HeaderTrace))
 		c := &call{ctx: ctx, r: r, w: w}
 		a, err := s.work(c, name, open, handle)
 		if err != nil {
@@ -106,6 +153,10 @@ func (s *Server) serve(name string, open bool, handle func(*Server, *call) (answ
 			code = p.Code
 		}
 		respond(w, a)
+		if span.On() {
+			span.Set(trace.Status(a.status))
+			span.End(err)
+		}
 		s.metrics.observeHTTP(name, a.status, code, time.Since(start))
 	})
 }
@@ -117,13 +168,8 @@ func (s *Server) work(c *call, name string, open bool, handle func(*Server, *cal
 			err = s.panicked(name, v)
 		}
 	}()
-	if !open {
-		if c.who, err = s.authenticate(c.r); err != nil {
-			return answer{}, err
-		}
-		if err := allow(s.limits.call, string(c.who.User), "too many calls"); err != nil {
-			return answer{}, err
-		}
+	if err := s.identify(c, name, open); err != nil {
+		return answer{}, err
 	}
 	return handle(s, c)
 }
@@ -172,12 +218,18 @@ func respond(w http.ResponseWriter, a answer) {
 		w.WriteHeader(a.status)
 		return
 	}
-	if _, ok := a.body.(problem); ok {
+	var body []byte
+	switch b := a.body.(type) {
+	case document:
+		h.Set("Content-Type", "application/yaml")
+		body = b
+	case problem:
 		h.Set("Content-Type", "application/problem+json")
-	} else {
+		body = wire.Encode(b)
+	default:
 		h.Set("Content-Type", "application/json")
+		body = wire.Encode(b)
 	}
-	body := wire.Encode(a.body)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(a.status)
 	if len(body) <= slowBody {
@@ -197,10 +249,10 @@ func (s *Server) authenticate(r *http.Request) (auth.Identity, error) {
 	if !ok {
 		return auth.Identity{}, errNoToken
 	}
-	if err := s.Check(r.Context()); err != nil { // a good token might be refused, or a bad one taken
+	if err := s.knowsTokens(); err != nil { // a good token might be refused, or a bad one taken
 		return auth.Identity{}, err
 	}
-	who, err := s.verifier.Verify(token)
+	who, err := s.verifier.Identify(r.Context(), token, s.askKey)
 	if err == nil && s.revoked.has(who.Session) {
 		err = errEnded
 	}

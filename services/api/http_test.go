@@ -201,8 +201,10 @@ func TestUnknownPathsAndWrongMethodsAreProblems(t *testing.T) {
 	}
 	for path, allow := range map[string]string{
 		"/v1/users":             "GET, HEAD, POST",
-		"/v1/users/me":          "GET, HEAD",
-		"/v1/sessions":          "POST",
+		"/v1/users/me":          "DELETE, GET, HEAD, PATCH",
+		"/v1/sessions":          "GET, HEAD, POST",
+		"/v1/sessions/x":        "DELETE",
+		"/v1/blocks/x":          "DELETE, PUT",
 		"/v1/sessions/refresh":  "POST",
 		"/v1/sessions/current":  "DELETE",
 		"/v1/chats":             "GET, HEAD, POST",
@@ -210,6 +212,8 @@ func TestUnknownPathsAndWrongMethodsAreProblems(t *testing.T) {
 		"/v1/chats/x/members/y": "DELETE, PUT",
 		"/v1/chats/x/messages":  "GET, HEAD, POST",
 		"/v1/chats/x/read":      "PUT",
+		"/v1/chats/x/delivered": "PUT",
+		"/v1/chats/x/receipts":  "GET, HEAD",
 		"/v1/presence":          "GET, HEAD",
 	} {
 		for _, method := range []string{"OPTIONS", "BREW"} {

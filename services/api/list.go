@@ -1,24 +1,19 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net/http"
 	"slices"
-	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/store"
-	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
 // Bounds of a page of chats.
@@ -39,10 +34,15 @@ type listed struct {
 	Peer         chat.UserID `json:"peer,omitempty"`
 	MembersCount int         `json:"members_count"`
 	LastSeq      chat.Seq    `json:"last_seq"`
-	// LastMessage is an event, or null.
+	// LastMessage is the last that the person has not hidden, as it stands, or null.
 	LastMessage json.RawMessage `json:"last_message"`
 	ReadSeq     chat.Seq        `json:"read_seq"`
 	Unread      uint64          `json:"unread"`
+	// UnreadMentions are the messages of those that mention the person, at most maxMentions.
+	UnreadMentions int    `json:"unread_mentions"`
+	Picture        string `json:"picture,omitempty"`
+	// Settings are the caller's own.
+	Settings settingsView `json:"settings"`
 }
 
 // listChats returns the caller's chats, the most recently active first. All heads are read in a few calls; the rest only for
@@ -62,13 +62,21 @@ func (s *Server) listChats(c *call) (answer, error) {
 			return answer{}, err
 		}
 	}
+	archived, err := archivedOf(q)
+	if err != nil {
+		return answer{}, err
+	}
 	index, err := s.store.ChatsOf(c.ctx, c.who.User)
 	if err := s.stored(err); err != nil {
 		return answer{}, err
 	}
 	ids := make([]chat.ID, 0, len(index))
+	settings := make(map[chat.ID]store.ChatSettings, len(index))
 	for _, entry := range index {
-		ids = append(ids, entry.Chat)
+		if archived == nil || *archived == entry.Settings.Archived {
+			ids = append(ids, entry.Chat)
+			settings[entry.Chat] = entry.Settings
+		}
 	}
 	snaps, err := s.log.Snapshots(c.ctx, ids)
 	if err != nil {
@@ -96,6 +104,7 @@ func (s *Server) listChats(c *call) (answer, error) {
 	for i, p := range places {
 		g.Go(func() (err error) {
 			out.Chats[i], err = s.listed(ctx, c.who.User, snaps[p.id])
+			out.Chats[i].Settings = viewSettings(settings[p.id], out.Chats[i].ReadSeq)
 			return err
 		})
 	}
@@ -109,154 +118,14 @@ func (s *Server) listChats(c *call) (answer, error) {
 func (s *Server) listed(ctx context.Context, user chat.UserID, snap chatlog.Snapshot) (listed, error) {
 	st := snap.State
 	l := listed{ID: st.Chat, Kind: st.Kind, Title: st.Title, Peer: peerOf(st, user), MembersCount: len(st.Members),
-		LastSeq: snap.Head.Seq}
-	last, err := s.lastMessage(ctx, st.Chat, snap.Head)
-	if err != nil {
+		LastSeq: snap.Head.Seq, Picture: st.Picture}
+	var err error
+	if l.LastMessage, err = s.lastMessage(ctx, user, snap); err != nil {
 		return l, err
 	}
-	if l.LastMessage, err = preview(last); err != nil {
-		return l, err
-	}
-	l.ReadSeq, l.Unread, err = s.standing(ctx, user, snap)
+	at, err := s.standing(ctx, user, snap)
+	l.ReadSeq, l.Unread, l.UnreadMentions = at.read, at.unread, at.mentions
 	return l, err
-}
-
-// lastMessage returns the last message of a chat up to head, or nil.
-func (s *Server) lastMessage(ctx context.Context, id chat.ID, head chatlog.Head) ([]byte, error) {
-	if head.N == 0 {
-		return nil, nil
-	}
-	if head.Body != nil {
-		if e, err := wire.DecodeEvent(head.Body); err == nil && e.Type == chat.Message {
-			return head.Body, nil
-		}
-	}
-	// Nearly always it is among the last few events.
-	page, err := s.log.Page(ctx, id, store.Range{Before: head.Seq + 1, Limit: 16, MaxBytes: pageBytes})
-	if err != nil {
-		return nil, err
-	}
-	for _, it := range slices.Backward(page.Items) {
-		if e, err := wire.DecodeEvent(it.Body); err != nil {
-			return nil, err
-		} else if e.Type == chat.Message {
-			return it.Body, nil
-		}
-	}
-	// Otherwise it is the first event that counts as many messages as the head does.
-	lo, hi := chat.Seq(1), head.Seq
-	if len(page.Items) > 0 {
-		hi = page.From - 1
-	}
-	for lo <= hi {
-		mid := lo + (hi-lo)/2
-		page, err := s.log.Page(ctx, id, store.Range{After: mid - 1, Before: mid + 1, Forward: true, Limit: 1})
-		if err != nil {
-			return nil, err
-		}
-		if len(page.Items) != 1 {
-			return nil, errors.New("api: an event below the head is missing")
-		}
-		e, err := wire.DecodeEvent(page.Items[0].Body)
-		switch {
-		case err != nil:
-			return nil, err
-		case e.N == head.N && e.Type == chat.Message:
-			return page.Items[0].Body, nil
-		case e.N == head.N:
-			hi = mid - 1
-		default:
-			lo = mid + 1
-		}
-	}
-	return nil, fmt.Errorf("api: none of %d messages was found", head.N)
-}
-
-// preview is a message with its text cut; null for none.
-func preview(body []byte) (json.RawMessage, error) {
-	if len(body) <= previewText { // a code point has a byte at least
-		return body, nil
-	}
-	e, err := wire.DecodeEvent(body)
-	if err != nil || utf8.RuneCountInString(e.Text) <= previewText {
-		return body, err
-	}
-	n := 0
-	for i := range e.Text {
-		if n == previewText {
-			e.Text = e.Text[:i]
-			break
-		}
-		n++
-	}
-	return wire.Encode(struct {
-		chat.Event
-		Truncated bool `json:"truncated"`
-	}{e, true}), nil
-}
-
-// standing returns how far a person is in a chat, and how many messages of others follow. Own messages count as read; those
-// which the store does not have yet are looked for in the log.
-func (s *Server) standing(ctx context.Context, user chat.UserID, snap chatlog.Snapshot) (chat.Seq, uint64, error) {
-	id, head := snap.State.Chat, snap.Head
-	// The record first: the cursor in the store then has every own message up to it.
-	rec, err := s.store.Record(ctx, id)
-	if err := s.stored(err); err != nil && !errors.Is(err, store.ErrNotFound) {
-		return 0, 0, err
-	}
-	at, err := s.log.Cursor(ctx, id, user)
-	if err != nil {
-		return 0, 0, err
-	}
-	if max(rec.Seq, at.Seq) < head.Seq {
-		if at, err = s.ownAfter(ctx, user, snap, rec, at); err != nil {
-			return 0, 0, err
-		}
-	}
-	if at.Seq >= head.Seq { // the head may have moved on meanwhile
-		return head.Seq, 0, nil
-	}
-	return at.Seq, head.N - at.N, nil
-}
-
-// tailPage bounds what is read of a tail at once.
-const (
-	tailPage  = 4096
-	tailBytes = 16 << 20
-)
-
-// ownAfter returns the later of a cursor and the last message of its person between record and head.
-func (s *Server) ownAfter(ctx context.Context, user chat.UserID, snap chatlog.Snapshot, rec store.Record, at store.Cursor) (store.Cursor, error) {
-	own := []byte(`"sender":"` + string(user) + `"`) // stands so in no text: its quotes are escaped
-	done := max(rec.Seq, at.Seq)
-	for done < snap.Head.Seq {
-		items, err := s.log.After(ctx, snap.State.Chat, done, rec.Stream, min(int(snap.Head.Seq-done), tailPage), tailBytes)
-		if err != nil {
-			return at, err
-		}
-		if len(items) == 0 || items[0].Seq != done+1 {
-			// The store has it by now, or the log has forgotten it: then the store's cursor says it all.
-			now, err := s.log.Cursor(ctx, snap.State.Chat, user)
-			if err == nil && now.Seq > at.Seq {
-				at = now
-			}
-			return at, err
-		}
-		for _, it := range items {
-			done = it.Seq
-			if !bytes.Contains(it.Body, own) {
-				continue
-			}
-			e, err := wire.DecodeEvent(it.Body)
-			if err != nil {
-				return at, err
-			}
-			if e.Type == chat.Message && e.Sender == user {
-				at.Seq, at.N = e.Seq, e.N
-			}
-		}
-	}
-	return at, nil
 }
 
 // place is where a chat stands in the list: by the time of its last event, then by id.

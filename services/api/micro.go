@@ -11,11 +11,15 @@ import (
 )
 
 // SendRequest asks subject.SendEndpoint to send a message for Sender, who must be a member. SendAnswer says where it stands.
+// Text, ReplyTo, Mentions and Forward are as in a frame of a client.
 type SendRequest struct {
-	Chat     string `json:"chat"`
-	Sender   string `json:"sender"`
-	ClientID string `json:"client_id"`
-	Text     string `json:"text"`
+	Chat     string   `json:"chat"`
+	Sender   string   `json:"sender"`
+	ClientID string   `json:"client_id"`
+	Text     string   `json:"text,omitempty"`
+	ReplyTo  chat.Seq `json:"reply_to,omitempty"`
+	Mentions []string `json:"mentions,omitempty"`
+	Forward  *Place   `json:"forward,omitempty"`
 }
 
 // SendAnswer says where a message stands; Duplicate that it stood there before.
@@ -60,10 +64,12 @@ type FindAnswer struct {
 	SentAt chat.Time `json:"sent_at"`
 }
 
-// SentRequest asks subject.SentEndpoint for the ids of all messages of Sender in a chat.
+// SentRequest asks subject.SentEndpoint for the ids of all messages of Sender in a chat. With Since those behind the event of that seq may
+// be missing.
 type SentRequest struct {
-	Chat   string `json:"chat"`
-	Sender string `json:"sender"`
+	Chat   string   `json:"chat"`
+	Sender string   `json:"sender"`
+	Since  chat.Seq `json:"since,omitempty"`
 }
 
 // SentAnswer is a chatlog.Sent; IDs has 8 bytes for each.
@@ -81,11 +87,13 @@ type CursorRequest struct {
 
 // CursorAnswer is the position of a cursor; zeroes where there is none.
 type CursorAnswer struct {
-	Seq chat.Seq `json:"seq"`
-	N   uint64   `json:"n"`
+	Seq       chat.Seq `json:"seq"`
+	N         uint64   `json:"n"`
+	Delivered chat.Seq `json:"delivered"`
 }
 
-// SharesRequest asks subject.SharesEndpoint which of Others, at most 1,000, share a chat with User.
+// SharesRequest asks subject.SharesEndpoint which of Others, at most 1,000, share a chat with User and have not blocked
+// them: whose presence User may see.
 type SharesRequest struct {
 	User   string   `json:"user"`
 	Others []string `json:"others"`
@@ -103,7 +111,9 @@ const maxOthers = 1000
 func (s *Server) endpoints() []bus.Endpoint {
 	return []bus.Endpoint{
 		{Subject: subject.SendEndpoint, Handle: endpoint(s, s.microSend),
-			Doc: "append a message: {chat, sender, client_id, text} to {chat, seq, sent_at, duplicate?}"},
+			Doc: "append a message: {chat, sender, client_id, text, reply_to?, mentions?}, or forward: {chat, seq} in place of text, to {chat, seq, sent_at, duplicate?}"},
+		{Subject: subject.ChangeEndpoint, Handle: endpoint(s, s.microChange),
+			Doc: "change a message: {chat, user, action: edit|delete|react|pin, seq, text?, mentions?, for?, emoji?, remove?} to {chat, seq, target}"},
 		{Subject: subject.HistoryEndpoint, Handle: endpoint(s, s.microHistory),
 			Doc: "a page of a chat's events: {chat, user?, after?, before?, forward?, limit?, max_bytes?} to {messages, has_more, from_seq, to_seq}"},
 		{Subject: subject.StateEndpoint, Handle: endpoint(s, s.microState),
@@ -111,11 +121,13 @@ func (s *Server) endpoints() []bus.Endpoint {
 		{Subject: subject.FindEndpoint, Handle: endpoint(s, s.microFind),
 			Doc: "where a message stands: {chat, sender, client_id} to {seq, sent_at}"},
 		{Subject: subject.SentEndpoint, Handle: endpoint(s, s.microSent),
-			Doc: "the ids of what a person has sent to a chat: {chat, sender} to {ids, up_to, complete}"},
+			Doc: "the ids of what a person has sent to a chat: {chat, sender, since?} to {ids, up_to, complete}"},
 		{Subject: subject.CursorEndpoint, Handle: endpoint(s, s.microCursor),
-			Doc: "how far the store knows a person to have read: {chat, user} to {seq, n}"},
+			Doc: "how far the store knows a person to have read: {chat, user} to {seq, n, delivered}"},
 		{Subject: subject.SharesEndpoint, Handle: endpoint(s, s.microShares),
-			Doc: "who of others is in a chat with a person: {user, others} to {users}"},
+			Doc: "whose presence a person may see, of others who share a chat with them and have not blocked them: {user, others} to {users}"},
+		{Subject: subject.UserChatsEndpoint, Handle: endpoint(s, s.microChatsOf),
+			Doc: "the ids of a person's chats: {user, after?, limit?} to {chats, more}"},
 	}
 }
 
@@ -149,16 +161,13 @@ func parseMessage(chatID, senderID, clientID string) (id chat.ID, sender chat.Us
 }
 
 func (s *Server) microSend(ctx context.Context, q SendRequest) (any, error) {
-	id, sender, client, err := parseMessage(q.Chat, q.Sender, q.ClientID)
+	id, sender, _, err := parseMessage(q.Chat, q.Sender, q.ClientID)
 	if err != nil {
 		return nil, err
 	}
-	if err := chat.CheckText(q.Text); err != nil {
-		return nil, err
-	}
-	r, err := s.log.Append(ctx, id, chat.Send{Sender: sender, ClientID: client, Text: q.Text})
+	r, err := s.post(ctx, id, sender, outgoing{ClientID: q.ClientID, Text: q.Text, ReplyTo: q.ReplyTo, Mentions: q.Mentions, Forward: q.Forward})
 	if err != nil {
-		return nil, underChat(err)
+		return nil, err
 	}
 	return SendAnswer{Chat: id, Seq: r.Seq, SentAt: r.SentAt, Duplicate: r.Duplicate}, nil
 }
@@ -238,7 +247,7 @@ func (s *Server) microSent(ctx context.Context, q SentRequest) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	sent, err := s.older.Sent(ctx, id, sender)
+	sent, err := s.older.Sent(ctx, id, sender, q.Since)
 	return SentAnswer{IDs: sent.Bytes(), UpTo: sent.UpTo, Complete: sent.Complete}, err
 }
 
@@ -252,7 +261,7 @@ func (s *Server) microCursor(ctx context.Context, q CursorRequest) (any, error) 
 		return nil, err
 	}
 	c, err := s.store.Cursor(ctx, id, user)
-	return CursorAnswer{Seq: c.Seq, N: c.N}, s.stored(err)
+	return CursorAnswer{Seq: c.Seq, N: c.N, Delivered: c.Delivered}, s.stored(err)
 }
 
 func (s *Server) microShares(ctx context.Context, q SharesRequest) (any, error) {
@@ -267,6 +276,6 @@ func (s *Server) microShares(ctx context.Context, q SharesRequest) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.shares(ctx, user, others)
+	found, err := s.shown(ctx, user, others)
 	return SharesAnswer{Users: found}, err
 }

@@ -1,15 +1,19 @@
 package api
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/chatmesh/chatmesh/docs"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
+	"github.com/chatmesh/chatmesh/pkg/doctest"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/pkg/wire"
@@ -23,7 +27,22 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 	id := ann.direct(ben)
 	w.persist(id, 0)
 	client := w.broker.Bus(t)
-	ask := func(endpoint string, in, out any) error { return client.Call(t.Context(), endpoint, in, out) }
+	live := doctest.Parse(t, docs.AsyncAPI())
+	// ask also holds the bytes of request and answer against docs/asyncapi.yaml.
+	ask := func(endpoint string, in, out any) error {
+		var answer json.RawMessage
+		err := client.Call(t.Context(), endpoint, in, &answer)
+		if err != nil || out == nil {
+			return err
+		}
+		name := described(t, live, endpoint)
+		for message, body := range map[string][]byte{name + "Request": wire.Encode(in), replyOf(live, name): answer} {
+			if err := live.Check(body, doctest.Payload(message)...); err != nil {
+				t.Errorf("%s: %.200s is no %s: %v", endpoint, body, message, err)
+			}
+		}
+		return json.Unmarshal(answer, out)
+	}
 
 	var s SendAnswer
 	send := SendRequest{Chat: string(id), Sender: string(ann.id), ClientID: "c1", Text: "hello"}
@@ -57,12 +76,23 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 	}
 	w.persist(id, 0)
 	check(t, ask(subject.CursorEndpoint, CursorRequest{Chat: string(id), User: string(ann.id)}, &c))
-	if c != (CursorAnswer{Seq: 2, N: 1}) {
+	if c != (CursorAnswer{Seq: 2, N: 1, Delivered: 2}) {
 		t.Errorf("cursor: got %+v; want that of the own message", c)
 	}
 	var sh SharesAnswer
 	check(t, ask(subject.SharesEndpoint, SharesRequest{User: string(ann.id), Others: []string{string(eve.id), string(ben.id)}}, &sh))
 	sameIDs(t, sh.Users, ids(ben))
+	var all, some, rest ChatsOfAnswer
+	other := ben.direct(eve)
+	check(t, ask(subject.UserChatsEndpoint, ChatsOfRequest{User: string(ben.id)}, &all))
+	if len(all.Chats) != 2 || !slices.Contains(all.Chats, id) || !slices.Contains(all.Chats, other) || all.More {
+		t.Errorf("chats of a person: got %+v; want %s and %s, also the one that the store has no event of", all, id, other)
+	}
+	check(t, ask(subject.UserChatsEndpoint, ChatsOfRequest{User: string(ben.id), Limit: 1}, &some))
+	check(t, ask(subject.UserChatsEndpoint, ChatsOfRequest{User: string(ben.id), After: some.Chats[0], Limit: 1}, &rest))
+	if !some.More || rest.More || !slices.Equal(append(some.Chats, rest.Chats...), all.Chats) {
+		t.Errorf("chats of a person in two pages: got %+v, %+v; want %+v", some, rest, all)
+	}
 
 	for _, r := range []struct {
 		endpoint string
@@ -93,6 +123,8 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 		{subject.CursorEndpoint, CursorRequest{Chat: string(id)}, chat.BadRequest},
 		{subject.CursorEndpoint, CursorRequest{User: "a"}, chat.BadRequest},
 		{subject.SharesEndpoint, SharesRequest{User: ""}, chat.BadRequest},
+		{subject.UserChatsEndpoint, ChatsOfRequest{User: ""}, chat.BadRequest},
+		{subject.UserChatsEndpoint, ChatsOfRequest{User: "a", Limit: -1}, chat.BadRequest},
 		{subject.SharesEndpoint, SharesRequest{User: "a", Others: []string{"b c"}}, chat.BadRequest},
 		{subject.SharesEndpoint, SharesRequest{User: "a", Others: make([]string, 1001)}, chat.BadRequest},
 	} {
@@ -102,8 +134,9 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 	}
 	w.store.down.Store(true)
 	for endpoint, in := range map[string]any{subject.StateEndpoint: StateRequest{Chat: string(id)},
-		subject.CursorEndpoint: CursorRequest{Chat: string(id), User: string(ann.id)},
-		subject.SharesEndpoint: SharesRequest{User: string(ann.id), Others: []string{string(ben.id)}}} {
+		subject.CursorEndpoint:    CursorRequest{Chat: string(id), User: string(ann.id)},
+		subject.UserChatsEndpoint: ChatsOfRequest{User: string(ann.id)},
+		subject.SharesEndpoint:    SharesRequest{User: string(ann.id), Others: []string{string(ben.id)}}} {
 		if err := ask(endpoint, in, nil); !chat.Is(err, chat.Unavailable) {
 			t.Errorf("%s without the store: got %v; want unavailable", endpoint, err)
 		}

@@ -63,15 +63,12 @@ func away(err error) error {
 	return unavailable("the store cannot be used at the moment", err)
 }
 
-// record is Record within storeTime; a chat that the store does not know has the zero record.
+// record is what the store has of a chat, without its state, within storeTime.
 func (o *Older) record(ctx context.Context, id chat.ID) (store.Record, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTime)
 	defer cancel()
-	r, err := o.history.Record(ctx, id)
-	if errors.Is(err, store.ErrNotFound) {
-		return store.Record{}, nil
-	}
-	return r, err
+	seq, stream, err := o.history.Head(ctx, id)
+	return store.Record{Seq: seq, Stream: stream}, err
 }
 
 // page is history.Page within storeTime.

@@ -14,12 +14,15 @@ import (
 // presenceTimeout bounds the question to the presence service.
 const presenceTimeout = 5 * time.Second
 
-// presence tells which of the people who share a chat with the caller are online.
+// presence tells which of the people who share a chat with the caller, and have not blocked them, are online.
 func (s *Server) presence(c *call) (answer, error) {
 	type view struct {
 		UserID   chat.UserID `json:"user_id"`
 		Online   bool        `json:"online"`
+		State    string      `json:"state"`
 		LastSeen *chat.Time  `json:"last_seen,omitempty"`
+		// Invisible comes with the caller.
+		Invisible bool `json:"invisible,omitempty"`
 	}
 	out := struct {
 		Presence []view `json:"presence"`
@@ -32,7 +35,7 @@ func (s *Server) presence(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if asked, err = s.shares(c.ctx, c.who.User, asked); err != nil {
+	if asked, err = s.shown(c.ctx, c.who.User, asked); err != nil {
 		return answer{}, err
 	}
 	if len(asked) == 0 {
@@ -42,7 +45,8 @@ func (s *Server) presence(c *call) (answer, error) {
 	defer cancel()
 	request := struct {
 		Users []chat.UserID `json:"users"`
-	}{asked}
+		For   chat.UserID   `json:"for"`
+	}{asked, c.who.User}
 	var got struct {
 		Presence []wire.Presence `json:"presence"`
 	}
@@ -51,7 +55,7 @@ func (s *Server) presence(c *call) (answer, error) {
 	}
 	for _, p := range got.Presence {
 		if slices.Contains(asked, p.User) {
-			out.Presence = append(out.Presence, view{UserID: p.User, Online: p.Online, LastSeen: p.LastSeen})
+			out.Presence = append(out.Presence, view{UserID: p.User, Online: p.Online, State: p.State, LastSeen: p.LastSeen, Invisible: p.Invisible})
 		}
 	}
 	return answer{http.StatusOK, out}, nil

@@ -1,16 +1,19 @@
 package api
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/trace/tracetest"
 )
 
-func TestNoTextTokenPasswordOrNameIsEverLogged(t *testing.T) {
+func TestNoTextTokenPasswordOrNameIsEverLoggedOrTraced(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
+	spans := tracetest.New(t)
+	w := newWorld(t, func(c *Config) { c.Tracer = meshtest.Tracer(t, spans.URL, 1) })
 	const password, text, name, title = "canary_password", "canary_text", "canary_name", "canary_title"
 	var g grant
 	w.call("", "POST", "/v1/users", map[string]string{"username": name, "password": password, "email": "canary@email"}).want(t, 201, "").into(t, &g)
@@ -39,10 +42,19 @@ func TestNoTextTokenPasswordOrNameIsEverLogged(t *testing.T) {
 		w.call("", "POST", "/v1/sessions", credentials(name, password))
 		return strings.Contains(w.logged.String(), "store answers again")
 	})
+	meshtest.Eventually(t, 10*time.Second, "the last call is exported", func() bool {
+		return slices.ContainsFunc(spans.Named("POST /v1/sessions", ""), func(s tracetest.Span) bool { return s.Attrs["http.response.status_code"] == "201" })
+	})
+	if n := len(spans.Named("chatlog append", "")); n == 0 {
+		t.Error("no append is exported; want what could hold a text to be there")
+	}
 	s := w.logged.String()
 	for _, secret := range []string{"canary", g.AccessToken, g.RefreshToken, g.RefreshToken[len(g.RefreshToken)-43:]} {
 		if strings.Contains(s, secret) {
 			t.Errorf("%.12s… is in the log: %s", secret, s)
+		}
+		if spans.Holds(secret) {
+			t.Errorf("%.12s… is in a span", secret)
 		}
 	}
 	if got := strings.Count(s, "store does not answer"); got != 1 {

@@ -1,9 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
-	"encoding/base64"
+	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -88,17 +89,27 @@ func (s *Server) followRevoked(ctx context.Context) {
 // keyLook is how often it is made sure that the key is still published: a bucket can be lost.
 const keyLook = time.Minute
 
-// publishKey puts the public key of the signer, in standard base64, where whoever checks tokens looks for it.
+// keyLife is how long the public key of a node stays published that is gone: longer than its last token is good. keyBeat is how
+// often a node that lives publishes it anew.
+func keyLife(tokens time.Duration) time.Duration { return tokens + slack + 2*keyBeat(tokens) }
+
+func keyBeat(tokens time.Duration) time.Duration {
+	return min(max(tokens/4, time.Second), 10*time.Minute)
+}
+
+// publishKey puts the public key of the signer where whoever checks tokens looks for it.
 func (s *Server) publishKey(ctx context.Context) {
-	kid := s.signer.KeyID()
-	value := base64.StdEncoding.EncodeToString(s.signer.PublicKey())
-	failed := false
+	kid, value := s.signer.KeyID(), auth.EncodePublicKey(s.signer.PublicKey())
+	life, beat := keyLife(s.signer.TTL()), keyBeat(s.signer.TTL())
+	failed, put := false, time.Time{}
 	for n := 0; ctx.Err() == nil; {
 		have, err := s.bus.Key(ctx, subject.Keys, kid)
-		if err != nil || string(have) != value {
-			err = s.bus.Keep(ctx, subject.Keys, kid, []byte(value))
+		if err != nil || !bytes.Equal(have, value) || time.Since(put) >= beat {
+			if err = s.bus.PutFor(ctx, subject.Keys, kid, value, life); err == nil {
+				put = time.Now()
+			}
 		}
-		wait := keyLook
+		wait := min(keyLook, beat)
 		if err != nil {
 			if !failed {
 				s.logger.Warn("key of access tokens not published", "error", err)
@@ -109,9 +120,20 @@ func (s *Server) publishKey(ctx context.Context) {
 				s.logger.Info("key of access tokens published")
 			}
 			n, failed = 0, false
+			s.published.Store(true)
 		}
 		_ = bus.Sleep(ctx, wait)
 	}
+}
+
+// askKey asks the broker for a key that has not come yet.
+func (s *Server) askKey(ctx context.Context, kid string) (ed25519.PublicKey, error) {
+	text, err := s.bus.Key(ctx, subject.Keys, kid)
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil, nil
+	}
+	key, _ := auth.DecodePublicKey(kid, text)
+	return key, err
 }
 
 // followKeys keeps the verifier supplied with the keys of all nodes, its own among them whatever the bucket says.
@@ -133,15 +155,17 @@ func (s *Server) followKeys(ctx context.Context) {
 			s.knowsKeys.Store(true)
 		},
 		func(k bus.KeyChange) {
-			key, err := base64.StdEncoding.DecodeString(string(k.Value))
+			key, ok := auth.DecodePublicKey(k.Key, k.Value)
 			switch {
 			case own[k.Key] != nil:
 				return
 			case k.Value == nil:
 				delete(keys, k.Key)
-			case err != nil || len(key) != ed25519.PublicKeySize || auth.KeyID(key) != k.Key:
+			case !ok:
 				s.logger.Warn("a published key is none", "kid", k.Key)
 				return
+			case key.Equal(keys[k.Key]):
+				return // published again
 			default:
 				keys[k.Key] = key
 			}

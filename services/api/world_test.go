@@ -18,10 +18,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/chatmesh/chatmesh/docs"
 	"github.com/chatmesh/chatmesh/pkg/auth"
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
+	"github.com/chatmesh/chatmesh/pkg/doctest"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/store/pebble"
@@ -50,11 +52,14 @@ type world struct {
 	url      string
 	client   *http.Client
 	names    atomic.Int64
+	// contract is docs/openapi.yaml: every answer is held against it.
+	contract *doctest.HTTP
 }
 
 func newWorld(t testing.TB, change ...func(*Config)) *world {
 	t.Helper()
-	w := &world{t: t, broker: meshtest.NewBroker(t), logged: &syncBuffer{}, registry: prometheus.NewRegistry()}
+	w := &world{t: t, broker: meshtest.NewBroker(t), logged: &syncBuffer{}, registry: prometheus.NewRegistry(),
+		contract: doctest.ParseHTTP(t, docs.OpenAPI())}
 	w.bus = w.broker.Bus(t)
 	layout := meshtest.Layout(partitions)
 	meshtest.Ensure(t, w.bus, layout)
@@ -145,6 +150,15 @@ func (w *world) persist(id chat.ID, upTo chat.Seq) {
 			b.Events = append(b.Events, store.Entry{Event: e, Body: m.Data, Stream: m.Sequence})
 		}
 	}
+	stubs, err := w.bus.From(ctx, subject.ChatStream(p), strings.TrimSuffix(subject.Erased(p, id, 0), "0")+"*", 1, 100_000, 0)
+	check(w.t, err)
+	for _, m := range stubs {
+		e, err := wire.DecodeEvent(m.Data)
+		check(w.t, err)
+		if upTo == 0 || e.Deleted.Seq <= upTo {
+			b.Erased = append(b.Erased, store.Entry{Event: e, Body: m.Data})
+		}
+	}
 	snap, err := w.log.Snapshot(ctx, id)
 	check(w.t, err)
 	if upTo == 0 || upTo >= snap.State.Seq {
@@ -217,6 +231,9 @@ func (w *world) do(req *http.Request) reply {
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
 	check(w.t, err)
+	if err := w.contract.CheckAnswer(req, res.StatusCode, res.Header, b); err != nil {
+		w.t.Errorf("%s %s: %.300s: %v", req.Method, req.URL, b, err)
+	}
 	return reply{res.StatusCode, res.Header, b}
 }
 

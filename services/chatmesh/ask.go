@@ -50,7 +50,7 @@ func ask(ctx context.Context, b *bus.Bus, timeout time.Duration, endpoint string
 	}
 }
 
-// call is bus.Call, but it ends when the connection breaks: the answer would be lost.
+// call is bus.CallWithin, but it ends when the connection breaks: the answer would be lost.
 func call(ctx context.Context, b *bus.Bus, timeout time.Duration, endpoint string, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -72,5 +72,5 @@ func call(ctx context.Context, b *bus.Bus, timeout time.Duration, endpoint strin
 			}
 		}
 	}()
-	return b.Call(ctx, endpoint, in, out)
+	return b.CallWithin(ctx, timeout, endpoint, in, out)
 }

@@ -18,16 +18,21 @@ import (
 type commands struct {
 	config.Settings `embed:""`
 
-	All         all         `cmd:"" default:"1" help:"Run every service in one process: embedded NATS and store, web client (the default)."`
-	Edge        service     `cmd:"" help:"Run an edge: WebSockets to user subjects."`
-	API         service     `cmd:"" name:"api" help:"Run the api: HTTP and micro endpoints."`
-	Fanout      service     `cmd:"" help:"Run a fan-out worker: chat logs to user subjects."`
-	Persister   service     `cmd:"" help:"Run a persister: chat logs to the store."`
-	Presence    service     `cmd:"" help:"Run presence: heartbeats to transitions."`
-	Config      configCmd   `cmd:"" help:"Show settings."`
-	Verify      verifyCmd   `cmd:"" help:"Verify that log and store agree, and that nothing is missing, double, out of order or altered."`
-	DeadLetters deadLetters `cmd:"" name:"deadletters" help:"Show and retry what no worker could handle."`
-	Version     version     `cmd:"" help:"Show the version."`
+	All         all            `cmd:"" default:"1" help:"Run every service in one process: embedded NATS and store, web client (the default)."`
+	Edge        service        `cmd:"" help:"Run an edge: WebSockets to user subjects."`
+	API         service        `cmd:"" name:"api" help:"Run the api: HTTP and micro endpoints."`
+	Fanout      service        `cmd:"" help:"Run a fan-out worker: chat logs to user subjects."`
+	Persister   service        `cmd:"" help:"Run a persister: chat logs to the store."`
+	Presence    service        `cmd:"" help:"Run presence: heartbeats to transitions."`
+	Config      configCmd      `cmd:"" help:"Show settings."`
+	Verify      verifyCmd      `cmd:"" help:"Verify that log and store agree, and that nothing is missing, double, out of order or altered."`
+	DeadLetters deadLetters    `cmd:"" name:"deadletters" help:"Show and retry what no worker could handle."`
+	Drain       drainCmd       `cmd:"" help:"Move the clients of an edge to other edges."`
+	Migrate     migrateCmd     `cmd:"" help:"Make the tables of the ScyllaDB, or bring them up to date."`
+	NATS        natsCmd        `cmd:"" name:"nats" help:"Look after an external broker: streams, consumers of teams, roles, keys."`
+	Capacity    capacityCmd    `cmd:"" help:"Work out which machines a load needs, and what breaks first."`
+	Healthcheck healthcheckCmd `cmd:"" help:"Tell whether a process on this machine is ready."`
+	Version     version        `cmd:"" help:"Show the version."`
 }
 
 // options of the parser: the context in which commands run, and where they write.

@@ -61,7 +61,7 @@ func begin(t *testing.T, data string) *program {
 	done := make(chan error, 1)
 	go func() {
 		done <- chatmesh(ctx, []string{"--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--nats-listen=127.0.0.1:0", "--data=" + data,
-			"--partitions=2", "--log-level=error", "--rate-limits=off"}, &out, io.Discard)
+			"--node=n1", "--partitions=2", "--log-level=error", "--rate-limits=off"}, &out, io.Discard)
 	}()
 	p := &program{t: t, data: data}
 	p.stop = sync.OnceFunc(func() {
@@ -123,6 +123,9 @@ func (p *program) live(chats, messages int) []chat.ID {
 	}
 	return ids
 }
+
+// node is the name of the program's node.
+func (p *program) node() string { return "n1" }
 
 // bus connects to the program.
 func (p *program) bus() *bus.Bus {
@@ -289,32 +292,4 @@ func TestDeadLettersAreListedShownAndRetried(t *testing.T) {
 	p.stop()
 	do("list").want(t, true, "dead letters 3") // from the folder
 	do("retry", "1").want(t, false, `1 stays: .+`)
-}
-
-func TestProgressIsABarOnATerminalAndLinesElsewhere(t *testing.T) {
-	now := time.Now()
-	var out bytes.Buffer
-	p := &progress{out: &out, every: lineEvery, now: func() time.Time { return now }, what: "chats verified", total: 40}
-	p.begin()
-	for range 30 {
-		now = now.Add(time.Second)
-		p.step(nil)
-	}
-	p.end()
-	want := "0 of 40 chats verified\n10 of 40 chats verified, 1/s, 30s left\n20 of 40 chats verified, 1/s, 20s left\n" +
-		"30 of 40 chats verified, 1/s, 10s left\n30 of 40 chats verified, 1/s, 10s left\n"
-	if out.String() != want {
-		t.Errorf("got %q; want %q", out.String(), want)
-	}
-	out.Reset()
-	p = &progress{out: &out, bar: true, every: barEvery, now: func() time.Time { return now }, what: "chats verified", total: 4}
-	p.begin()
-	now = now.Add(2 * time.Second)
-	p.step(func() { out.WriteString("a problem\n") })
-	p.end()
-	want = "\r\x1b[K  0% [" + strings.Repeat(" ", 30) + "] 0 of 4 chats verified\r\x1b[Ka problem\n" +
-		"\r\x1b[K 25% [=======" + strings.Repeat(" ", 23) + "] 1 of 4 chats verified, 0.5/s, 6s left\r\x1b[K"
-	if out.String() != want {
-		t.Errorf("got %q; want %q", out.String(), want)
-	}
 }

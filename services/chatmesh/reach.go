@@ -16,12 +16,16 @@ import (
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/config"
+	"github.com/chatmesh/chatmesh/pkg/roles"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/services/mesh"
 )
 
 // errorOutput is where a command writes what is not its result.
 type errorOutput struct{ io.Writer }
+
+// Unwrap is where it goes.
+func (e errorOutput) Unwrap() io.Writer { return e.Writer }
 
 // running is a mesh that a command of an operator asks.
 type running struct {
@@ -40,11 +44,25 @@ const (
 // reach connects to the broker at --nats-url, otherwise to the all-in-one at --nats-listen, and where none runs, to a process of
 // its own on the data folder, in which the given services run. It says on notes which it is.
 func reach(ctx context.Context, c *config.Settings, notes io.Writer, services ...mesh.Service) (*running, error) {
+	if r, err := reachRunning(ctx, c, notes); err == nil || len(c.NATSURL) > 0 {
+		return r, err
+	}
+	log := slog.New(slog.NewTextHandler(notes, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	r, err := inspect(ctx, c, log, services)
+	if err != nil {
+		return nil, fmt.Errorf("no chatmesh answers at %s (--nats-listen), and %w", c.NATSListen, err)
+	}
+	fmt.Fprintf(notes, "no chatmesh runs at %s: asking the data folder %s itself\n", c.NATSListen, c.Data)
+	return r, nil
+}
+
+// reachRunning is reach for what only a mesh that runs can do.
+func reachRunning(ctx context.Context, c *config.Settings, notes io.Writer) (*running, error) {
 	log := slog.New(slog.NewTextHandler(notes, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if len(c.NATSURL) > 0 {
 		b, err := dial(ctx, c, strings.Join(c.NATSURL, ","), log)
 		if err != nil {
-			return nil, fmt.Errorf("no broker at %s: %w; see --nats-url, --nats-creds and --nats-tls-ca", hosts(c.NATSURL), err)
+			return nil, fmt.Errorf("no broker at %s: %w; see --nats-url, --nats-nkey, --nats-creds and --nats-tls-ca", hosts(c.NATSURL), err)
 		}
 		return &running{Bus: b, close: func() error { b.Close(); return nil }}, nil
 	}
@@ -57,12 +75,7 @@ func reach(ctx context.Context, c *config.Settings, notes io.Writer, services ..
 			b.Close()
 		}
 	}
-	r, err := inspect(ctx, c, log, services)
-	if err != nil {
-		return nil, fmt.Errorf("no chatmesh answers at %s (--nats-listen), and %w", c.NATSListen, err)
-	}
-	fmt.Fprintf(notes, "no chatmesh runs at %s: asking the data folder %s itself\n", c.NATSListen, c.Data)
-	return r, nil
+	return nil, fmt.Errorf("no chatmesh answers at %s (--nats-listen)", c.NATSListen)
 }
 
 // dialable is a listener's address as one connects to it; false where nobody listens there.
@@ -95,7 +108,8 @@ func hosts(urls []string) string {
 
 // dial connects to a broker, or tells that it does not answer.
 func dial(ctx context.Context, c *config.Settings, url string, log *slog.Logger) (*bus.Bus, error) {
-	b, err := bus.Connect(bus.Config{Name: "operator " + c.Node, URL: url, Credentials: c.NATSCreds, RootCA: c.NATSTLSCA, Logger: log})
+	b, err := bus.Connect(bus.Config{Name: "operator " + c.Node, URL: url, Credentials: c.NATSCreds, RootCA: c.NATSTLSCA,
+		NKey: c.NATSNKey, Role: roles.Ops, Inbox: c.NATSInbox, TLSCert: c.NATSTLSCert, TLSKey: c.NATSTLSKey, Logger: log})
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +117,11 @@ func dial(ctx context.Context, c *config.Settings, url string, log *slog.Logger)
 	defer cancel()
 	for b.Check(ctx) != nil {
 		if bus.Sleep(ctx, 10*time.Millisecond) != nil {
+			why := b.Conn().LastError()
 			b.Close()
+			if why != nil {
+				return nil, why
+			}
 			return nil, errors.New("it does not answer")
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/progress"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/pkg/verify"
 	"github.com/chatmesh/chatmesh/services/api"
@@ -95,8 +96,8 @@ const verifyAtOnce = 2
 func verifyAll(ctx context.Context, b *bus.Bus, ids []chat.ID, out, notes io.Writer) (sum, error) {
 	var mu sync.Mutex // guards s
 	var s sum
-	p := newProgress(notes, len(ids), "chats verified")
-	defer p.end()
+	p := progress.Begin(notes, len(ids), "chats verified")
+	defer p.End()
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(verifyAtOnce)
 	for _, id := range ids {
@@ -125,7 +126,7 @@ func verifyAll(ctx context.Context, b *bus.Bus, ids []chat.ID, out, notes io.Wri
 			if r.Wrong > 0 || err != nil {
 				say = func() { tell(out, id, r, err) }
 			}
-			p.step(say)
+			p.Step(say)
 			return nil
 		})
 	}

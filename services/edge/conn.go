@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -10,12 +11,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
-	"github.com/gorilla/websocket"
-
-	"github.com/chatmesh/chatmesh/pkg/auth"
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/limit"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
@@ -31,137 +29,142 @@ const (
 	jobsWaiting = 64
 )
 
-// conn is one WebSocket.
+// identity is whom a connection is of.
+type identity struct {
+	User    chat.UserID
+	Session string
+}
+
+// conn is one WebSocket, or what serves a client without one: then it has a feed. Most connections do nothing most of the time: a field costs
+// memory for each, so those of a byte stand together.
 type conn struct {
-	s      *Server
-	ws     *websocket.Conn
-	id     auth.Identity
-	person *person
-	// handshake says that the client has sent its close frame; only the reader uses it.
-	handshake bool
-	// read is when something was last received, in Unix seconds.
-	read atomic.Int64
+	s    *Server
+	nc   net.Conn
+	feed *feed
+	// library reads what a reader does not read itself; nil until there is such.
+	library *library
+	id      identity
+	person  *person
+	// address it comes from, as limits count it.
+	address string
+	// place is where the hub has the connection; the hub's mu guards it.
+	place int
+	// read is when something was last received, in Unix seconds; acted when somebody last showed to be at the device.
+	read, acted atomic.Int64
+	// owner tells whose the connection is: the reader's, or that of the set in which it waits at its seat (ready.go).
+	owner atomic.Int32
+	seat  seat
+	// idle says that nobody is at the device; it changes under person.mu.
+	idle atomic.Bool
+	// What follows only the reader uses. joined says that the connection is one of its person, handshake that the client has sent its close
+	// frame.
+	joined, handshake bool
 
 	// mu guards the following fields. Locked after person.mu, never before it.
 	mu sync.Mutex
-	// Outgoing frames, and whether a goroutine is writing them (writer.go).
+	// writing says that a goroutine is writing what is in out (writer.go), working that one carries out what is in jobs (handle.go). dead
+	// says that nothing can be written any more.
+	writing, working, dead bool
+	// pending says that who hands out frames will wake the writer.
+	pending bool
+	// moving says that the client was told to go elsewhere, left that the connection has given back what it holds elsewhere, and must not
+	// take more. receipts says that the client wants to know what was delivered to whom.
+	moving, left, receipts bool
+	// closing is the close code to send when out is empty, once set; closeAfter the one to be set when the jobs are done.
+	closing, closeAfter uint16
+	closeReason         string
+	// out are outgoing frames.
 	out      [][]byte
 	outBytes int
-	writing  bool
-	// closing is the close code to send when out is empty, once set; dead says that nothing can be written any more.
-	closing     int
-	closeReason string
-	dead        bool
+	// pongs wait to be written before out, encoded.
+	pongs []byte
+	// traced are the spans of some of the frames in out, in their order; nil for most.
+	traced []traced
 	// said is closed when the close frame was sent; nil as long as none is to be.
 	said chan struct{}
-	// jobs are requests to be carried out, and working whether a goroutine is doing that (handle.go).
-	jobs       []wire.Request
-	working    bool
-	closeAfter int
+	// jobs are requests to be carried out.
+	jobs []wire.Request
 	// room wakes the reader when it waits for jobs to be done; nil until it first does.
 	room chan struct{}
-	// While catching, live frames are kept back; caught is how far the catch-up went, for chats in which live frames up to
-	// there may still come.
-	catching  bool
-	live      []frame
-	liveBytes int
-	overrun   bool
-	caught    map[chat.ID]chat.Seq
+	// held is what is kept back during the catch-up; nil when it is over. caught is how far it went, for chats in which live frames
+	// up to there may still come.
+	held   *held
+	caught map[chat.ID]chat.Seq
 	// watched are the people whose presence this connection is told.
 	watched map[chat.UserID]struct{}
-	// left says that the connection has given back what it holds elsewhere, and must not take more.
-	left bool
 }
 
 // connect upgrades a request and serves the connection until it ends.
 func (s *Server) connect(w http.ResponseWriter, r *http.Request) {
-	if s.draining.Load() {
-		w.Header().Set("Retry-After", "2")
-		problem(w, http.StatusServiceUnavailable, chat.Unavailable, "this edge is going away")
+	address := limit.AddressOf(r, s.c.TrustedProxies)
+	if err := s.c.Limits.Allow(limit.Who{Address: address}, limit.Connect); err != nil {
+		s.m.refused.WithLabelValues(refusedLimited).Inc()
+		limited(w, err)
 		return
 	}
-	ws, err := s.upgrader.Upgrade(w, r, nil)
-	if err != nil {
+	if why := s.hub.reserve(); why != "" {
+		s.m.refused.WithLabelValues(why).Inc()
+		w.Header().Set("Retry-After", "2")
+		problem(w, http.StatusServiceUnavailable, chat.Unavailable, refusals[why])
+		return
+	}
+	h := &hijacker{ResponseWriter: w}
+	if _, err := s.upgrader.Upgrade(h, r, nil); err != nil {
+		s.hub.release()
 		return // answered by the upgrader
 	}
 	token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	c := &conn{s: s, ws: ws}
+	c := &conn{s: s, nc: h.nc, address: address}
 	c.touch() // before anyone can find it silent
-	s.hub.open(c)
+	c.acted.Store(c.read.Load())
+	if late := s.hub.open(c); late {
+		s.mover.late(c)
+	}
 	// A goroutine of its own, so that the request, its buffers and the stack that grew with them are let go of.
-	s.wg.Add(1)
-	go func() {
-		defer s.wg.Done()
-		defer s.hub.closed(c)
-		c.serve(token)
-	}()
+	s.wg.Add(1) // until its end
+	go c.open(token, h.br)
 }
 
-// serve reads frames until the connection ends. All that the connection holds elsewhere is given back before it returns.
-func (c *conn) serve(token string) {
-	defer func() { _ = c.ws.Close() }()
-	c.ws.SetReadLimit(wire.MaxFrame)
-	c.ws.SetPongHandler(func(string) error { c.touch(); return nil })
-	pong := c.ws.PingHandler()
-	c.ws.SetPingHandler(func(data string) error { c.touch(); return pong(data) })
-	// The answer to a close frame is sent by the writer, behind what is queued.
-	c.ws.SetCloseHandler(func(code int, _ string) error { return nil })
-	_ = c.ws.SetReadDeadline(time.Now().Add(helloTimeout))
-	if !c.hello(token) {
-		c.linger()
+// hijacker keeps hold of what the library takes over from the HTTP server. The library answers the handshake; then a connection needs it no
+// more.
+type hijacker struct {
+	http.ResponseWriter
+	nc net.Conn
+	br *bufio.Reader
+}
+
+// Hijack is that of http.Hijacker.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	nc, brw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	h.nc, h.br = nc, brw.Reader
+	return nc, brw, nil
+}
+
+// open waits for hello and serves the connection until it waits or has ended.
+func (c *conn) open(token string, br *bufio.Reader) {
+	r := c.s.readers.first(c, br)
+	c.deadline(time.Now().Add(helloTimeout))
+	c.joined = r.hello(token)
+	if !c.joined {
+		c.end()
 		return
 	}
-	defer c.leave()
-	for {
-		data, ok := c.receive()
-		if !ok {
-			break
-		}
-		if !c.request(data) {
-			break
-		}
-	}
+	r.serve(false)
+}
+
+// end ends a connection that nobody reads any more. All that it holds elsewhere is given back before it returns.
+func (c *conn) end() {
 	c.linger()
-}
-
-// receive returns the next frame, or false when the connection is to end: then the close frame is on its way.
-func (c *conn) receive() ([]byte, bool) {
-	typ, data, err := c.ws.ReadMessage()
-	if err != nil {
-		c.ended(err)
-		return nil, false
+	if c.joined {
+		c.leave()
 	}
-	c.touch()
-	switch {
-	case typ != websocket.TextMessage:
-		c.finish(wire.CloseProtocol, "frames are JSON text")
-	case !utf8.Valid(data):
-		c.finish(websocket.CloseInvalidFramePayloadData, "not UTF-8")
-	default:
-		return data, true
-	}
-	return nil, false
-}
-
-// ended answers the end of reading with the right close frame.
-func (c *conn) ended(err error) {
-	var closed *websocket.CloseError
-	var timeout net.Error
-	switch {
-	case errors.Is(err, websocket.ErrReadLimit):
-		c.finish(websocket.CloseMessageTooBig, "frame too large") // the library has sent it already
-	case errors.As(err, &closed):
-		c.handshake = true
-		code := closed.Code
-		if code == websocket.CloseNoStatusReceived || code == websocket.CloseAbnormalClosure {
-			code = websocket.CloseNormalClosure
-		}
-		c.finish(code, "")
-	case errors.As(err, &timeout) && timeout.Timeout():
-		c.finish(wire.CloseProtocol, "no hello in time")
-	default:
-		c.abort()
-	}
+	c.s.ready.forget(c)
+	_ = c.nc.Close()
+	c.s.hub.closed(c)
+	c.s.wg.Done()
 }
 
 // linger sees to it that the close frame arrives: it waits until it was sent and, unless the client has sent its own already, reads
@@ -180,18 +183,20 @@ func (c *conn) linger() {
 	if c.handshake {
 		return
 	}
-	nc := c.ws.NetConn()
-	_ = nc.SetReadDeadline(time.Now().Add(lingerTime))
-	_, _ = io.CopyN(io.Discard, nc, lingerBytes)
+	_ = c.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, c.nc, lingerBytes)
 }
 
 func (c *conn) touch() { c.read.Store(time.Now().Unix()) }
 
 // hello waits for the first frame, checks the token and joins the person. It returns false when the connection is to end.
-func (c *conn) hello(token string) bool {
-	data, ok := c.receive()
-	if !ok {
-		return false
+func (in *socketReader) hello(token string) bool {
+	c := in.c
+	var data []byte
+	for ok := true; data == nil; {
+		if data, ok = in.receive(); !ok {
+			return false
+		}
 	}
 	r, err := wire.ParseRequest(data)
 	if err == nil && r.Type != wire.TypeHello {
@@ -210,7 +215,8 @@ func (c *conn) hello(token string) bool {
 	}
 	ctx, cancel := context.WithTimeout(c.s.work, requestTimeout)
 	defer cancel()
-	if c.id, err = c.s.verifier.Verify(token); err != nil {
+	id, err := c.s.verifier.Identify(ctx, token, c.s.askKey)
+	if err != nil {
 		c.refuse(r.ID, err)
 		if chat.Is(err, chat.Unavailable) {
 			c.finish(wire.CloseUnavailable, "tokens cannot be checked at the moment")
@@ -219,16 +225,27 @@ func (c *conn) hello(token string) bool {
 		}
 		return false
 	}
+	c.id = identity{id.User, id.Session}
+	if err := c.allow(wire.TypeHello); err != nil {
+		c.refuse(r.ID, err)
+		c.finish(wire.CloseLimited, "too many new connections of one person")
+		return false
+	}
+	ids, missed, bad := cursorsOf(r)
 	c.mu.Lock()
-	c.catching = true
+	c.held, c.receipts = newHeld(ids), r.Receipts
 	c.mu.Unlock()
 	if err := c.s.hub.join(c); err != nil {
 		c.refuse(r.ID, err)
-		c.finish(wire.CloseUnavailable, "the broker is away")
+		if chat.Is(err, chat.RateLimited) {
+			c.finish(wire.CloseLimited, "too many connections of one person")
+		} else {
+			c.finish(wire.CloseUnavailable, "the broker is away")
+		}
 		return false
 	}
 	// Whoever ends the session from now on finds this connection; who ended it before is found here.
-	if ended, err := c.s.sessionEnded(ctx, c.id); ended || err != nil {
+	if ended, err := c.s.sessionEnded(ctx, c.id.Session); ended || err != nil {
 		c.leave()
 		if err != nil {
 			c.refuse(r.ID, chatUnavailable())
@@ -239,10 +256,37 @@ func (c *conn) hello(token string) bool {
 		c.finish(wire.CloseToken, "token not accepted")
 		return false
 	}
-	_ = c.ws.SetReadDeadline(time.Time{})
-	c.send(wire.Welcome{Type: wire.TypeWelcome, User: c.id.User, Session: c.id.Session, ServerTime: chat.Now()})
-	c.catchUp(r)
+	if err := c.s.learn(ctx, c.person); err != nil {
+		c.leave()
+		c.refuse(r.ID, chatUnavailable())
+		c.finish(wire.CloseUnavailable, "the broker is away")
+		return false
+	}
+	c.deadline(time.Time{})
+	c.greet()
+	if bad != nil {
+		c.refuse(r.ID, bad)
+	}
+	c.catchUp(r, ids)
+	c.goLive(missed)
 	return true
+}
+
+// cursorsOf returns the chats of which hello has a cursor, whether there are too many, and why some are none.
+func cursorsOf(hello wire.Request) (ids []chat.ID, missed bool, bad error) {
+	ids = make([]chat.ID, 0, min(len(hello.Cursors), cursorsMax))
+	for s := range hello.Cursors {
+		id, err := chat.ParseID(s)
+		switch {
+		case err != nil:
+			bad = err
+		case len(ids) == cursorsMax:
+			missed = true
+		default:
+			ids = append(ids, id)
+		}
+	}
+	return ids, missed, bad
 }
 
 // leave gives back what the connection holds: its place with the person and its watches.

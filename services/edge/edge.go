@@ -9,11 +9,11 @@ package edge
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -29,14 +29,16 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
+	"github.com/chatmesh/chatmesh/pkg/edges"
 	"github.com/chatmesh/chatmesh/pkg/limit"
 	"github.com/chatmesh/chatmesh/pkg/online"
 	"github.com/chatmesh/chatmesh/pkg/run"
 	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/trace"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// Config is what a Server needs. All fields but Metrics and Origins are required.
+// Config is what a Server needs. All fields but Metrics, Origins, PresenceGrace, AwayAfter, Limits, TrustedProxies, Rebalance, ReaderEach and Tracer are required.
 type Config struct {
 	// Bus is this edge's own connection: its subscriptions are the people whom it hosts.
 	Bus *bus.Bus
@@ -44,29 +46,49 @@ type Config struct {
 	// Partitions of the log.
 	Partitions int
 	Online     *online.Reporter
+	// Node is the name of this edge, which is one token of a subject; Version is told to who lists the micro service.
+	Node, Version string
+	// MaxConnections is how many WebSockets are open at once.
+	MaxConnections int
+	// Rebalance has the edge send connections away when it has far more than its share.
+	Rebalance bool
 	// Origins are further Origins that browsers may connect from, beside the host itself.
 	Origins []string
-	// RateLimits turns the limits per person on.
-	RateLimits bool
+	// Limits counts what people do here; nil limits nothing.
+	Limits *limit.Table
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix
 	// TokenTTL is how long an access token lives: so long is an ended session remembered.
 	TokenTTL time.Duration
+	// PresenceGrace is how long somebody whose devices vanished counts as online yet, so that one who comes back is not seen to have
+	// gone. Who logs out is gone at once. Zero is not at all.
+	PresenceGrace time.Duration
+	// AwayAfter is after which time a device counts as idle from which nothing comes that somebody does. Zero is DefaultAwayAfter.
+	AwayAfter time.Duration
 	// Grace is how long clients have to go when the edge stops.
 	Grace   time.Duration
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 	Health  *run.Health
+	// ReaderEach has every connection keep a goroutine while it waits, as it does where the system has no set to wait in.
+	ReaderEach bool
+	// Tracer traces some of what is sent and delivered. Nil traces nothing.
+	Tracer *trace.Tracer
 }
 
 // Server is an edge.
 type Server struct {
 	c        Config
 	hub      *hub
+	ready    readiness
+	readers  readers
 	watchers *watchers
+	marks    *marks
 	verifier *auth.Verifier
 	upgrader websocket.Upgrader
-	sends    *limit.Limiter
-	typings  *limit.Limiter
-	m        *metrics
+	// typingPace is of one person in one chat, also without limits.
+	typingPace *limit.Pace
+	m          *metrics
 
 	// in gets every message of every subscription. When it is full, the broker's client drops and tells Lost.
 	in chan *nats.Msg
@@ -76,17 +98,34 @@ type Server struct {
 
 	revoked *revoked
 
-	draining atomic.Bool
+	// buffers are what frames are written from, of []byte.
+	buffers sync.Pool
+	// libraryBuffers are the library's to write from.
+	libraryBuffers sync.Pool
+
+	mover *mover
+	// edges are all that live, this one too.
+	edges edges.Directory
+	// changed asks for an announcement.
+	changed  chan struct{}
+	stopping atomic.Bool
 	lost     chan struct{}
 	// firmAt is when the ground was last known to be firm before it was lost, in Unix nanoseconds; zero while it is.
-	firmAt atomic.Int64
+	firmAt  atomic.Int64
+	pollers *pollers
+	ends    *ends
 	// repairs bounds how many holes are filled at once.
 	repairs chan struct{}
-	wg      sync.WaitGroup
+	// catchUps bounds how many connections catch up at once.
+	catchUps chan struct{}
+	wg       sync.WaitGroup
 	// work is the context of requests: it outlives Run's by the grace.
 	work     context.Context
 	stopWork context.CancelFunc
 }
+
+// DefaultAwayAfter is Config.AwayAfter where nobody says another.
+const DefaultAwayAfter = 10 * time.Minute
 
 // Bounds of an edge.
 const (
@@ -102,23 +141,27 @@ func New(c Config) (*Server, error) {
 	if c.Bus == nil || c.Log == nil || c.Online == nil || c.Logger == nil || c.Health == nil || c.Partitions < 1 || c.Grace <= 0 || c.TokenTTL <= 0 {
 		return nil, errors.New("edge: bus, log, partitions, online, logger, health, grace and token TTL are required")
 	}
+	if c.Node == "" || c.Version == "" || c.MaxConnections < 1 {
+		return nil, errors.New("edge: node, version and the most connections are required")
+	}
+	if c.AwayAfter <= 0 {
+		c.AwayAfter = DefaultAwayAfter
+	}
 	s := &Server{
 		c: c, verifier: auth.NewVerifier(), m: newMetrics(c.Metrics),
 		in: make(chan *nats.Msg, inboxMessages), keys: map[string]ed25519.PublicKey{},
-		revoked: newRevoked(), lost: make(chan struct{}, 1), repairs: make(chan struct{}, repairsAtOnce),
+		revoked: newRevoked(), lost: make(chan struct{}, 1), changed: make(chan struct{}, 1), repairs: make(chan struct{}, repairsAtOnce),
+		catchUps: make(chan struct{}, catchUpsAtOnce),
 	}
 	s.work, s.stopWork = context.WithCancel(context.Background())
-	s.hub, s.watchers = newHub(s), newWatchers(s)
-	var sends, typings limit.Config
-	if c.RateLimits {
-		sends = limit.Config{Rate: 20, Burst: 100, MaxKeys: 100_000}
-		typings = limit.Config{Rate: 2, Burst: 10, MaxKeys: 100_000}
-	}
-	s.sends, s.typings = limit.New(sends), limit.New(typings)
+	s.hub, s.watchers, s.marks, s.mover = newHub(s), newWatchers(s), newMarks(s), newMover(s)
+	s.pollers, s.ends = newPollers(), newEnds()
+	s.m.capacity.Set(float64(c.MaxConnections))
+	s.typingPace = limit.NewPace()
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: 5 * time.Second,
 		Subprotocols:     []string{wire.Subprotocol},
-		ReadBufferSize:   512, // idle connections are many; frames are small or read in large pieces anyway
+		ReadBufferSize:   0, // that of the HTTP server, see hijacker
 		WriteBufferSize:  4096,
 		WriteBufferPool:  &sync.Pool{},
 		CheckOrigin:      s.checkOrigin,
@@ -153,15 +196,24 @@ func (s *Server) Lost() {
 	}
 }
 
-// Handler serves /v1/ws.
+// Paths are what Handler serves.
+var Paths = []string{"/v1/ws", "/v1/events", "/v1/poll"}
+
+// Handler serves Paths.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /v1/ws", s.connect)
-	mux.HandleFunc("/v1/ws", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Allow", http.MethodGet)
-		problem(w, http.StatusMethodNotAllowed, chat.BadRequest, "a WebSocket begins with GET")
-	})
+	for i, serve := range []http.HandlerFunc{s.connect, s.events, s.poll} {
+		mux.HandleFunc("GET "+Paths[i], serve)
+		mux.HandleFunc("HEAD "+Paths[i], onlyGet)
+		mux.HandleFunc(Paths[i], onlyGet)
+	}
 	return mux
+}
+
+// onlyGet refuses all other methods.
+func onlyGet(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Allow", http.MethodGet)
+	problem(w, http.StatusMethodNotAllowed, chat.BadRequest, "this is asked for with GET")
 }
 
 // checkOrigin lets programs in, which send no Origin, and pages of this host or of one that is allowed.
@@ -180,42 +232,53 @@ func (s *Server) Connections() int64 { return s.hub.connections.Load() }
 // Run hands out what the broker sends until ctx ends; then it asks the clients to go, and returns when they are gone or the
 // grace is over.
 func (s *Server) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancel(ctx)
+	defer fail()
 	hubCtx, stopHub := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopHub()
 	var hubDone sync.WaitGroup
 	hubDone.Go(func() { s.hub.run(hubCtx) })
 	hubDone.Go(func() { s.hub.tend(hubCtx) })
+	hubDone.Go(func() {
+		if err := s.ready.run(hubCtx); err != nil {
+			s.c.Logger.Warn("connections cannot wait in a set: each has a goroutine", "error", err)
+		}
+	})
+	hubDone.Go(func() { s.marks.run(hubCtx) })
+	hubDone.Go(func() { s.mover.run(hubCtx) })
+	hubDone.Go(func() { s.edges.Run(hubCtx, s.c.Bus) })
 	var watch sync.WaitGroup
 	watch.Go(func() { s.watchKeys(ctx) })
 	watch.Go(func() { s.watchRevoked(ctx) })
+	if s.c.Rebalance {
+		watch.Go(func() { s.balance(ctx) })
+	}
+	var serving error
+	watch.Go(func() {
+		serving = s.c.Bus.Serve(ctx, s.c.Version, []bus.Endpoint{s.endpoint()}, nil)
+		if serving != nil {
+			fail()
+		}
+	})
 	<-ctx.Done()
-	s.drain()
+	s.stop()
+	s.marks.flush()
 	s.stopWork()
 	s.wg.Wait()
 	stopHub()
 	hubDone.Wait()
 	watch.Wait()
-	return nil
+	return serving
 }
 
-// reconnectSpread is the time over which clients of an edge that stops spread their return.
-const reconnectSpread = 2 * time.Second
-
-// drain tells every client to go and closes its connection once its requests are answered.
-func (s *Server) drain() {
-	s.draining.Store(true)
-	frame := wire.Encode(wire.Draining{Type: wire.TypeDraining, ReconnectAfterMS: reconnectSpread.Milliseconds()})
-	for _, c := range s.hub.all() {
-		c.enqueue(frame)
-		c.finishAfterWork(wire.CloseDraining, "this edge is going away")
+// askKey asks the broker for a key that has not come yet.
+func (s *Server) askKey(ctx context.Context, kid string) (ed25519.PublicKey, error) {
+	text, err := s.c.Bus.Key(ctx, subject.Keys, kid)
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil, nil
 	}
-	deadline := time.Now().Add(s.c.Grace)
-	for s.hub.connections.Load() > 0 && time.Now().Before(deadline) {
-		_ = bus.Sleep(context.Background(), 10*time.Millisecond)
-	}
-	for _, c := range s.hub.all() {
-		c.abort()
-	}
+	key, _ := auth.DecodePublicKey(kid, text)
+	return key, err
 }
 
 // watchKeys keeps the keys that access tokens are verified with.
@@ -223,8 +286,12 @@ func (s *Server) watchKeys(ctx context.Context) {
 	s.c.Bus.Watch(ctx, subject.Keys, nil, nil, func(k bus.KeyChange) {
 		s.keysMu.Lock()
 		defer s.keysMu.Unlock()
-		if raw, err := base64.StdEncoding.DecodeString(string(k.Value)); err == nil && len(raw) == ed25519.PublicKeySize {
-			s.keys[k.Key] = raw
+		key, ok := auth.DecodePublicKey(k.Key, k.Value)
+		if ok && key.Equal(s.keys[k.Key]) {
+			return // published again
+		}
+		if ok {
+			s.keys[k.Key] = key
 		} else {
 			delete(s.keys, k.Key)
 		}

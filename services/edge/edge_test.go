@@ -11,6 +11,8 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
 	"github.com/chatmesh/chatmesh/pkg/store"
@@ -325,7 +327,7 @@ func TestWatchTellsOnlyOfPeopleWhoShareAChat(t *testing.T) {
 	d.write(map[string]any{"type": "watch", "id": "w", "users": []string{"ben", "eve"}})
 	d.await("presence of ben", func(f map[string]any) bool { return f["type"] == "presence" && f["user"] == "ben" && f["id"] == "w" })
 	tell := func(u chat.UserID, online bool) {
-		if err := r.bus.Conn().Publish(subject.PresenceOf(u), wire.Encode(wire.Presence{Type: "presence", User: u, Online: online})); err != nil {
+		if err := r.bus.Conn().Publish(subject.PresenceOf(u), wire.Encode(wire.Presence{Type: "presence", User: u, Online: online, State: map[bool]string{true: wire.Online, false: wire.Offline}[online]})); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -396,4 +398,26 @@ func FuzzFrame(f *testing.F) {
 			time.Sleep(time.Millisecond)
 		}
 	})
+}
+
+// A backend team that may read the logs can ask a stream to deliver to the subject of a person. Nobody is shown a chat by that.
+func TestWhatAStreamDeliversToThePersonAtTheWishOfOthersIsDropped(t *testing.T) {
+	r := newRig(t)
+	r.group("c1", "ben")
+	r.group("secret") // of which ben is no member
+	d := r.connect("ben", nil)
+	secret := r.say("secret", 0)
+	for _, m := range []*nats.Msg{
+		{Subject: subject.User("ben"), Reply: "$JS.ACK.CHAT_0.team-audit.1.2.3.4.5", Data: secret.Body},
+		{Subject: subject.User("ben"), Reply: "$JS.ACK._.hash.CHAT_0.team-audit.1.2.3.4.5.token", Data: secret.Body},
+	} {
+		if err := r.bus.Conn().PublishMsg(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.deliver("ben", r.say("c1", 0))
+	meshtest.Eventually(t, 5*time.Second, "the event of the own chat, which came behind", func() bool { return len(d.seqs("c1")) == 1 })
+	if got := d.seqs("secret"); len(got) > 0 {
+		t.Errorf("ben was shown %v of a chat that is not theirs", got)
+	}
 }

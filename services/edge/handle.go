@@ -7,7 +7,6 @@ import (
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/store"
-	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
@@ -27,13 +26,26 @@ func (c *conn) request(data []byte) bool {
 		c.refuse(r.ID, err)
 		return true
 	}
+	if acts(r.Type) {
+		c.act()
+	}
 	switch r.Type {
+	case wire.TypeIdle:
+		if err := c.allow(r.Type); err != nil {
+			c.refuse(r.ID, err)
+			break
+		}
+		c.beIdle(r)
 	case wire.TypePing:
+		if err := c.allow(r.Type); err != nil {
+			c.refuse(r.ID, err)
+			break
+		}
 		c.send(struct {
 			Type string         `json:"type"`
 			ID   wire.RequestID `json:"id,omitempty"`
 		}{wire.TypePong, r.ID})
-	case wire.TypeSend, wire.TypeSync, wire.TypeRead, wire.TypeTyping, wire.TypeWatch:
+	case wire.TypeSend, wire.TypeEdit, wire.TypeDelete, wire.TypeReact, wire.TypePin, wire.TypeSync, wire.TypeRead, wire.TypeDelivered, wire.TypeTyping, wire.TypeWatch:
 		c.later(r)
 	case wire.TypeHello:
 		c.refuse(r.ID, chat.Errorf(chat.BadRequest, "hello comes once"))
@@ -57,17 +69,15 @@ func (c *conn) later(r wire.Request) {
 	}
 	if c.closeAfter != 0 { // the edge is going away: what is taken now would keep it
 		c.mu.Unlock()
-		c.refuse(r.ID, chat.Retry(chat.Unavailable, reconnectSpread, "this edge is going away"))
+		c.refuse(r.ID, chat.Retry(chat.Unavailable, retryElsewhere, "this edge is going away"))
 		return
 	}
 	defer c.mu.Unlock()
 	if c.dead {
 		return
 	}
-	if n := len(c.jobs) - 1; r.Type == wire.TypeRead && n >= 0 && c.jobs[n].Type == wire.TypeRead && len(r.ID) == 0 &&
-		len(c.jobs[n].ID) == 0 && c.jobs[n].Chat == r.Chat {
-		c.jobs[n].Seq = max(c.jobs[n].Seq, r.Seq) // one write does for both
-		return
+	if r.Type == wire.TypeDelivered {
+		c.receipts = true // who tells understands what others tell
 	}
 	c.jobs = append(c.jobs, r)
 	if !c.working {
@@ -80,24 +90,33 @@ func (c *conn) later(r wire.Request) {
 // carryOut answers what waits, and ends when nothing does.
 func (c *conn) carryOut() {
 	defer c.s.wg.Done()
+	var batch []wire.Request
 	for {
 		c.mu.Lock()
 		if len(c.jobs) == 0 || c.dead {
 			c.working, c.jobs = false, nil
 			if c.closeAfter != 0 && c.closing == 0 && !c.dead {
-				c.close(c.closeAfter, c.closeReason)
+				c.close(int(c.closeAfter), c.closeReason)
 			}
 			c.signal()
 			c.mu.Unlock()
 			return
 		}
-		r := c.jobs[0]
-		c.jobs = c.jobs[1:]
+		n := plainSends(c.jobs)
+		batch = append(batch[:0], c.jobs[:max(n, 1)]...)
+		rest := copy(c.jobs, c.jobs[len(batch):])
+		clear(c.jobs[rest:])
+		c.jobs = c.jobs[:rest]
 		c.signal()
 		c.mu.Unlock()
 		ctx, cancel := context.WithTimeout(c.s.work, requestTimeout)
-		c.handle(ctx, r)
+		if n > 1 {
+			c.sendAll(ctx, batch)
+		} else {
+			c.handle(ctx, batch[0])
+		}
 		cancel()
+		clear(batch)
 	}
 }
 
@@ -115,14 +134,20 @@ func (c *conn) signal() {
 // handle carries out one request and answers it.
 func (c *conn) handle(ctx context.Context, r wire.Request) {
 	start := time.Now()
-	var err error
+	err := c.allow(r.Type)
+	if err != nil {
+		c.refuse(r.ID, err)
+		return
+	}
 	switch r.Type {
 	case wire.TypeSend:
-		err = c.sendMessage(ctx, r)
+		err = c.sendMessage(ctx, &r)
+	case wire.TypeEdit, wire.TypeDelete, wire.TypeReact, wire.TypePin:
+		err = c.change(ctx, r)
 	case wire.TypeSync:
 		err = c.sync(ctx, r)
-	case wire.TypeRead:
-		err = c.markRead(ctx, r)
+	case wire.TypeRead, wire.TypeDelivered:
+		err = c.mark(ctx, r)
 	case wire.TypeTyping:
 		err = c.typing(ctx, r)
 	case wire.TypeWatch:
@@ -132,30 +157,6 @@ func (c *conn) handle(ctx context.Context, r wire.Request) {
 		c.refuse(r.ID, err)
 	}
 	c.s.m.requests.WithLabelValues(r.Type).Observe(time.Since(start).Seconds())
-}
-
-func (c *conn) sendMessage(ctx context.Context, r wire.Request) error {
-	id, err := chat.ParseID(r.Chat)
-	if err != nil {
-		return err
-	}
-	client, err := chat.ParseClientID(r.ClientID)
-	if err != nil {
-		return err
-	}
-	if err := chat.CheckText(r.Text); err != nil {
-		return err
-	}
-	if ok, wait := c.s.sends.Allow(string(c.id.User)); !ok {
-		return chat.Retry(chat.RateLimited, wait, "too many messages")
-	}
-	receipt, err := c.s.c.Log.Append(ctx, id, chat.Send{Sender: c.id.User, ClientID: client, Text: r.Text})
-	if err != nil {
-		return err
-	}
-	c.send(wire.Ack{Type: wire.TypeAck, ID: r.ID, Chat: id, ClientID: client, Seq: receipt.Seq, SentAt: &receipt.SentAt,
-		Duplicate: receipt.Duplicate})
-	return nil
 }
 
 // sync answers with a page of what comes after a seq.
@@ -186,48 +187,5 @@ func (c *conn) sync(ctx context.Context, r wire.Request) error {
 	f := page.Frame()
 	f.Type, f.ID, f.Chat = wire.TypePage, r.ID, id
 	c.send(f)
-	return nil
-}
-
-func (c *conn) markRead(ctx context.Context, r wire.Request) error {
-	id, err := chat.ParseID(r.Chat)
-	if err != nil {
-		return err
-	}
-	if _, err := c.s.c.Log.MarkRead(ctx, id, c.id.User, r.Seq); err != nil {
-		return err
-	}
-	if len(r.ID) > 0 {
-		c.send(wire.Ack{Type: wire.TypeAck, ID: r.ID, Chat: id, Seq: r.Seq})
-	}
-	return nil
-}
-
-// typing tells the other members, who are online or not: nothing of it is kept.
-func (c *conn) typing(ctx context.Context, r wire.Request) error {
-	id, err := chat.ParseID(r.Chat)
-	if err != nil {
-		return err
-	}
-	snap, err := c.s.c.Log.Snapshot(ctx, id)
-	if err != nil {
-		return err
-	}
-	if _, member := snap.State.Member(c.id.User); !member {
-		return chat.Errorf(chat.NotFound, "no such chat")
-	}
-	if ok, _ := c.s.typings.Allow(string(c.id.User)); ok { // too much of it is dropped without a word
-		frame := wire.Encode(wire.Typing{Type: wire.TypeTyping, Chat: id, User: c.id.User})
-		for _, m := range snap.State.Members {
-			if m.UserID != c.id.User {
-				if err := c.s.c.Bus.Conn().Publish(subject.User(m.UserID), frame); err != nil {
-					return chatUnavailable()
-				}
-			}
-		}
-	}
-	if len(r.ID) > 0 {
-		c.send(wire.Ack{Type: wire.TypeAck, ID: r.ID, Chat: id})
-	}
 	return nil
 }

@@ -6,9 +6,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +36,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // rig is an edge on a real broker, with the test in the place of the fan-out and of the api.
 type rig struct {
 	t      testing.TB
+	broker *meshtest.Broker
+	older  chatlog.Older // of the edges
 	bus    *bus.Bus
 	log    *chatlog.Log // of the test, as another node's
 	edge   *Server
@@ -43,6 +48,10 @@ type rig struct {
 	mu     sync.Mutex // guards the following fields
 	shares map[chat.UserID]bool
 	open   []*websocket.Conn
+	// chats are all that were made; lingers has them listed for everybody, away has nobody told.
+	chats   []chat.ID
+	lingers bool
+	away    bool
 }
 
 type noStore struct{ chatlog.Older }
@@ -51,7 +60,7 @@ func (noStore) Record(context.Context, chat.ID) (store.Record, error) {
 	return store.Record{}, store.ErrNotFound
 }
 
-func (noStore) Sent(context.Context, chat.ID, chat.UserID) (chatlog.Sent, error) {
+func (noStore) Sent(context.Context, chat.ID, chat.UserID, chat.Seq) (chatlog.Sent, error) {
 	return chatlog.Sent{}, nil
 }
 
@@ -59,10 +68,13 @@ func (noStore) Find(context.Context, chat.ID, chat.UserID, chat.ClientID) (store
 	return store.Found{}, store.ErrNotFound
 }
 
-func newRig(t testing.TB) *rig {
+func newRig(t testing.TB) *rig { return newRigWith(t, noStore{}) }
+
+// newRigWith has an edge that asks older for what the broker has forgotten.
+func newRigWith(t testing.TB, older chatlog.Older) *rig {
 	t.Helper()
 	broker := meshtest.NewBroker(t)
-	r := &rig{t: t, bus: broker.Bus(t), shares: map[chat.UserID]bool{}}
+	r := &rig{t: t, broker: broker, older: older, bus: broker.Bus(t), shares: map[chat.UserID]bool{}}
 	meshtest.Ensure(t, r.bus, meshtest.Layout(2))
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -75,20 +87,51 @@ func newRig(t testing.TB) *rig {
 		[]byte(base64.StdEncoding.EncodeToString(r.signer.PublicKey()))); err != nil {
 		t.Fatal(err)
 	}
-	newLog := func(b *bus.Bus) *chatlog.Log {
-		l, err := chatlog.New(chatlog.Config{Bus: b, Partitions: 2, Older: noStore{}, Retention: time.Hour, Logger: meshtest.Logger(t)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return l
-	}
-	edgeBus := broker.Bus(t)
-	r.log = newLog(r.bus)
-	edgeLog := newLog(edgeBus)
-	health := &run.Health{}
-	reporter := online.New(edgeBus, "e1", 5*time.Second, meshtest.Logger(t))
-	r.edge, err = New(Config{Bus: edgeBus, Log: edgeLog, Partitions: 2, TokenTTL: time.Hour, Online: reporter, Grace: 3 * time.Second, Logger: meshtest.Logger(t), Health: health})
+	r.log = r.newLog(r.bus, noStore{})
+	r.background(r.log.Run)
+	r.background(r.serveAPI)
+	r.start("e1", func(*Config) {})
+	return r
+}
+
+func (r *rig) newLog(b *bus.Bus, older chatlog.Older) *chatlog.Log {
+	r.t.Helper()
+	l, err := chatlog.New(chatlog.Config{Bus: b, Partitions: 2, Older: older, Retention: time.Hour, Logger: meshtest.Logger(r.t)})
 	if err != nil {
+		r.t.Fatal(err)
+	}
+	return l
+}
+
+// background runs f until the test ends.
+func (r *rig) background(f func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = f(ctx) }()
+	r.t.Cleanup(func() { cancel(); <-done })
+}
+
+// another returns a rig with a further edge on the same broker.
+func (r *rig) another(node string, change func(*Config)) *rig {
+	r.t.Helper()
+	other := &rig{t: r.t, broker: r.broker, older: r.older, bus: r.bus, log: r.log, signer: r.signer, shares: map[chat.UserID]bool{}}
+	other.start(node, change)
+	return other
+}
+
+// start starts the edge of the rig, as a process would have it, until stop or the end of the test.
+func (r *rig) start(node string, change func(*Config)) {
+	t := r.t
+	t.Helper()
+	edgeBus := r.broker.Bus(t)
+	edgeLog := r.newLog(edgeBus, r.older)
+	health := &run.Health{}
+	reporter := online.New(edgeBus, node, 5*time.Second, meshtest.Logger(t))
+	c := Config{Bus: edgeBus, Log: edgeLog, Partitions: 2, TokenTTL: time.Hour, Online: reporter, Node: node, Version: "0.0.1", MaxConnections: 1000,
+		Grace: 3 * time.Second, Logger: meshtest.Logger(t), Health: health}
+	change(&c)
+	var err error
+	if r.edge, err = New(c); err != nil {
 		t.Fatal(err)
 	}
 	web := httptest.NewServer(r.edge.Handler())
@@ -97,7 +140,11 @@ func newRig(t testing.TB) *rig {
 	backCtx, cancelBack := context.WithCancel(context.Background())
 	var front, back sync.WaitGroup
 	front.Go(func() { _ = r.edge.Run(ctx) })
-	for _, f := range []func(context.Context) error{reporter.Run, r.log.Run, edgeLog.Run, r.serveAPI} {
+	announce := func(ctx context.Context) error {
+		edgeBus.AnnounceState(ctx, bus.Node{Service: "edge", Node: node, URL: r.url}, r.edge.Changed(), r.edge.Describe)
+		return nil
+	}
+	for _, f := range []func(context.Context) error{reporter.Run, edgeLog.Run, announce} {
 		back.Go(func() { _ = f(backCtx) })
 	}
 	r.stop = sync.OnceFunc(func() {
@@ -114,12 +161,12 @@ func newRig(t testing.TB) *rig {
 		r.stop()
 	})
 	meshtest.Eventually(t, 10*time.Second, "the edge knows the keys", func() bool { return health.Err(t.Context()) == nil })
-	return r
 }
 
 // serveAPI answers what an edge asks the api and the presence service.
 func (r *rig) serveAPI(ctx context.Context) error {
 	return r.bus.Serve(ctx, "0.0.1", []bus.Endpoint{
+		{Subject: subject.ChangeEndpoint, Handle: r.change},
 		{Subject: subject.SharesEndpoint, Handle: func(_ context.Context, in []byte) (any, error) {
 			var q struct{ Others []chat.UserID }
 			if err := json.Unmarshal(in, &q); err != nil {
@@ -135,6 +182,7 @@ func (r *rig) serveAPI(ctx context.Context) error {
 			}
 			return map[string]any{"users": users}, nil
 		}},
+		{Subject: subject.UserChatsEndpoint, Handle: r.listChats},
 		{Subject: subject.PresenceEndpoint, Handle: func(_ context.Context, in []byte) (any, error) {
 			var q struct{ Users []chat.UserID }
 			if err := json.Unmarshal(in, &q); err != nil {
@@ -142,11 +190,36 @@ func (r *rig) serveAPI(ctx context.Context) error {
 			}
 			out := []wire.Presence{}
 			for _, u := range q.Users {
-				out = append(out, wire.Presence{User: u})
+				out = append(out, wire.Presence{User: u, State: wire.Offline})
 			}
 			return map[string]any{"presence": out}, nil
 		}},
 	}, nil)
+}
+
+// listChats answers with a person's chats, as the api does from its index.
+func (r *rig) listChats(ctx context.Context, in []byte) (any, error) {
+	var q struct{ User chat.UserID }
+	if err := json.Unmarshal(in, &q); err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	chats, lingers, away := slices.Clone(r.chats), r.lingers, r.away
+	r.mu.Unlock()
+	if away {
+		return nil, chat.Retry(chat.Unavailable, time.Second, "the store is away")
+	}
+	ids := []chat.ID{}
+	for _, id := range chats {
+		snap, err := r.log.Snapshot(ctx, id)
+		if err != nil {
+			continue
+		}
+		if _, in := snap.State.Member(q.User); in || lingers {
+			ids = append(ids, id)
+		}
+	}
+	return map[string]any{"chats": ids, "more": false}, nil
 }
 
 func (r *rig) token(user chat.UserID, session string) string {
@@ -161,6 +234,9 @@ func (r *rig) token(user chat.UserID, session string) string {
 // group makes a group of ann and others.
 func (r *rig) group(id chat.ID, others ...chat.UserID) {
 	r.t.Helper()
+	r.mu.Lock()
+	r.chats = append(r.chats, id)
+	r.mu.Unlock()
 	if _, err := r.log.Append(r.t.Context(), id, chat.Create{By: "ann", Kind: chat.Group, Title: "t", Members: others}); err != nil {
 		r.t.Fatal(err)
 	}
@@ -205,9 +281,20 @@ type device struct {
 }
 
 // dial connects without saying hello.
-func (r *rig) dial() *device {
+func (r *rig) dial() *device { return r.dialWith(&websocket.Dialer{}) }
+
+// dialNarrow connects with a socket that takes little before somebody reads it.
+func (r *rig) dialNarrow() *device {
+	small := func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+	}
+	return r.dialWith(&websocket.Dialer{NetDialContext: (&net.Dialer{Control: small}).DialContext})
+}
+
+func (r *rig) dialWith(dialer *websocket.Dialer) *device {
 	r.t.Helper()
-	ws, _, err := (&websocket.Dialer{Subprotocols: []string{wire.Subprotocol}}).Dial(r.url, nil)
+	dialer.Subprotocols = []string{wire.Subprotocol}
+	ws, _, err := dialer.Dial(r.url, nil)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -233,6 +320,9 @@ func (d *device) listen() *device {
 			var f map[string]any
 			if err := json.Unmarshal(data, &f); err != nil {
 				d.err = err
+			}
+			if _, err := live().Frame("tellClients", data); err != nil && f["pad"] == nil { // what a test made large itself
+				d.t.Errorf("%.300s is not what asyncapi.yaml says: %v", data, err)
 			}
 			d.frames = append(d.frames, f)
 			d.mu.Unlock()

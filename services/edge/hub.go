@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"hash/maphash"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
 // shards is how many parts the people are divided into, so that they seldom wait for each other.
@@ -26,8 +28,14 @@ type hub struct {
 	seed        maphash.Seed
 	shards      [shards]shard
 
-	mu   sync.Mutex // guards open
-	conn map[*conn]struct{}
+	// shut says that nobody is let in. It changes under mu.
+	shut atomic.Bool
+
+	mu sync.Mutex // guards the following fields
+	// conns are those that are open, each at its place.
+	conns []*conn
+	// places is how many connections are open or being opened.
+	places int
 }
 
 type shard struct {
@@ -36,7 +44,7 @@ type shard struct {
 }
 
 func newHub(s *Server) *hub {
-	h := &hub{s: s, seed: maphash.MakeSeed(), conn: map[*conn]struct{}{}}
+	h := &hub{s: s, seed: maphash.MakeSeed()}
 	for i := range h.shards {
 		h.shards[i].people = map[chat.UserID]*person{}
 	}
@@ -47,31 +55,83 @@ func (h *hub) shard(u chat.UserID) *shard {
 	return &h.shards[maphash.String(h.seed, string(u))%shards]
 }
 
-// open and closed keep count of the connections, also of those that have not said hello.
-func (h *hub) open(c *conn) {
+// Why a connection is refused.
+const (
+	refusedFull     = "full"
+	refusedDraining = "draining"
+	refusedLimited  = "limited"
+)
+
+// refusals is what is said to whom is refused, and retryFull when to come again.
+var refusals = map[string]string{refusedFull: "this edge is full; GET /v1/edges names another",
+	refusedDraining: "this edge is going away; GET /v1/edges names another"}
+
+const retryFull = 2 * time.Second
+
+// reserve takes a place for a connection, or says why there is none. A place that was taken is given back by closed, or by
+// release where no connection came of it.
+func (h *hub) reserve() (refused string) {
 	h.mu.Lock()
-	h.conn[c] = struct{}{}
-	h.mu.Unlock()
+	defer h.mu.Unlock()
+	switch {
+	case h.shut.Load():
+		return refusedDraining
+	case h.places >= h.s.c.MaxConnections:
+		return refusedFull
+	}
+	h.places++
+	return ""
+}
+
+func (h *hub) release() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.places--
+}
+
+// open and closed keep count of the connections, also of those that have not said hello. open tells whether the hub was closed
+// since the place was taken.
+func (h *hub) open(c *conn) (late bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.place = len(h.conns)
+	h.conns = append(h.conns, c)
 	h.connections.Add(1)
 	h.s.m.connections.Inc()
+	return h.shut.Load()
 }
 
 func (h *hub) closed(c *conn) {
 	h.mu.Lock()
-	delete(h.conn, c)
-	h.mu.Unlock()
+	defer h.mu.Unlock()
+	last := len(h.conns) - 1
+	h.conns[c.place] = h.conns[last]
+	h.conns[c.place].place = c.place
+	h.conns[last] = nil
+	h.conns = h.conns[:last]
+	h.places--
 	h.connections.Add(-1)
 	h.s.m.connections.Dec()
+}
+
+// close lets nobody in any more, and returns who is there; first is that it was open before.
+func (h *hub) close() (there []*conn, first bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.conns), !h.shut.Swap(true)
+}
+
+// reopen lets people in again. It is false where it was open.
+func (h *hub) reopen() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.shut.Swap(false)
 }
 
 func (h *hub) all() []*conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	out := make([]*conn, 0, len(h.conn))
-	for c := range h.conn {
-		out = append(out, c)
-	}
-	return out
+	return slices.Clone(h.conns)
 }
 
 // join puts a connection to its person; the first one subscribes to the person's subject. The subscription is in the broker's
@@ -89,11 +149,9 @@ func (h *hub) join(c *conn) error {
 		p = &person{s: h.s, id: c.id.User, sub: sub, since: time.Now()}
 		sh.people[c.id.User] = p
 		h.s.m.people.Inc()
-		h.s.c.Online.Come(c.id.User)
 	}
-	p.add(c)
 	c.person = p
-	return nil
+	return p.add(c) // who is new has room for one
 }
 
 // leave takes a connection from its person; with the last one the person goes.
@@ -101,12 +159,38 @@ func (h *hub) leave(c *conn) {
 	sh := h.shard(c.id.User)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if p := c.person; p.remove(c) {
+	p := c.person
+	if p.remove(c) {
 		delete(sh.people, p.id)
 		_ = p.sub.Unsubscribe() // fails where the connection to the broker is gone, and the subscription with it
 		h.s.m.people.Dec()
-		h.s.c.Online.Go(p.id)
 	}
+	c.mu.Lock()
+	moving, ended := c.moving, c.closing == wire.CloseSessionEnded
+	c.mu.Unlock()
+	if ended || !h.s.mover.left(p.id, moving) {
+		h.settle(sh, p.id)
+	}
+}
+
+// gone says that somebody of whom a device left has had time to come back, or to arrive elsewhere.
+func (h *hub) gone(u chat.UserID) {
+	sh := h.shard(u)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	h.settle(sh, u)
+}
+
+// settle tells the mesh how somebody is now. The shard is locked.
+func (h *hub) settle(sh *shard, u chat.UserID) {
+	p := sh.people[u]
+	if p == nil {
+		h.s.c.Online.Go(u)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tell()
 }
 
 func (h *hub) person(u chat.UserID) *person {
@@ -129,6 +213,18 @@ func (h *hub) people() []*person {
 	return out
 }
 
+// doze looks for devices at which nobody is since a moment.
+func (h *hub) doze(since time.Time) {
+	for i := range h.shards {
+		sh := &h.shards[i]
+		sh.mu.RLock()
+		for _, p := range sh.people {
+			p.doze(since)
+		}
+		sh.mu.RUnlock()
+	}
+}
+
 // run hands out what the broker sends, in order, until ctx ends.
 func (h *hub) run(ctx context.Context) {
 	for {
@@ -136,18 +232,55 @@ func (h *hub) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case m := <-h.s.in:
-			h.handOut(m)
+			h.handOutAll(m)
 		}
 	}
 }
 
-func (h *hub) handOut(m *nats.Msg) {
+// atOnce is how many messages are handed out before those are woken that write them.
+const atOnce = 1024
+
+// handOutAll hands out a message and what waits behind it, and then has it written: to a socket, what came for it meanwhile goes with one
+// system call.
+func (h *hub) handOutAll(m *nats.Msg) {
+	later := &pending{}
+	for n := 1; ; n++ {
+		h.handOut(m, later)
+		if n == atOnce {
+			break
+		}
+		select {
+		case m = <-h.s.in:
+			continue
+		default:
+		}
+		break
+	}
+	for _, c := range later.conns {
+		c.mu.Lock()
+		if c.pending = false; len(c.out) > 0 && !c.dead {
+			c.wake()
+		}
+		c.mu.Unlock()
+	}
+}
+
+// pending are connections that have frames which nobody writes yet. It is of one goroutine. Nil has them written at once.
+type pending struct{ conns []*conn }
+
+// handOut hands a message of the mesh to those whom it is for. What comes with a reply subject was not published to a person but
+// delivered by a stream at the wish of somebody who may read it, such as a backend team: it is dropped. later takes those who are to write.
+func (h *hub) handOut(m *nats.Msg, later *pending) {
+	if m.Reply != "" {
+		h.s.m.foreign.Inc()
+		return
+	}
 	if strings.HasPrefix(m.Subject, "presence.") {
 		h.s.watchers.tell(m)
 		return
 	}
 	if p := h.person(subject.UserOf(m.Subject)); p != nil {
-		p.receive(m)
+		p.receive(m, later)
 	}
 }
 
@@ -167,26 +300,35 @@ const (
 func (h *hub) tend(ctx context.Context) {
 	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
+	var conns []*conn // kept, so that looking after those who do nothing allocates nothing
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-h.s.lost:
+			h.s.learnAgain(ctx)
 			h.s.replay(ctx)
 			_ = bus.Sleep(ctx, replayPause)
 		case <-tick.C:
 			now := time.Now()
 			h.s.revoked.prune(now.Add(-h.s.c.TokenTTL - revokedSlack))
-			for _, c := range h.all() {
+			h.doze(now.Add(-h.s.c.AwayAfter))
+			h.mu.Lock()
+			conns = append(conns[:0], h.conns...)
+			h.mu.Unlock()
+			for _, c := range conns {
 				silent := now.Sub(time.Unix(c.read.Load(), 0))
 				switch {
+				case c.feed != nil:
+					c.tend(now, silent)
 				case silent > deadAfter:
 					c.abort()
 				case silent > pingAfter:
 					// Fails when the connection is being written to for longer: then it is not idle.
-					_ = c.ws.WriteControl(websocket.PingMessage, nil, now.Add(10*time.Millisecond))
+					c.control(websocket.PingMessage, nil, 10*time.Millisecond)
 				}
 			}
+			clear(conns)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,16 +14,28 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
+	"github.com/chatmesh/chatmesh/pkg/prefs"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/trace"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// frame is something for the devices of a person; seq is zero where it is no event.
+// frame is something for the devices of a person; seq is zero where it is no event. A receipt is only for those that asked for them.
 type frame struct {
 	chat chat.ID
 	seq  chat.Seq
 	data []byte
+	// stream is the event's sequence in its partition's stream; zero where it is not known.
+	stream uint64
+
+	receipt bool
+	// fleeting says that it is worth nothing later.
+	fleeting bool
+	// span is that of the delivery, nil where it is not traced.
+	span *trace.Span
+	// later takes who is to write the frame; nil has it written at once. It goes with whoever hands the frame out now.
+	later *pending
 }
 
 // person is somebody who is connected here, with one device or several. It puts the events of each chat in order: once for
@@ -31,6 +44,8 @@ type person struct {
 	s   *Server
 	id  chat.UserID
 	sub *nats.Subscription
+	// looks counts how often the right of the devices to watch was looked at again.
+	looks atomic.Int64
 
 	mu    sync.Mutex // guards the following fields; locked before conn.mu
 	conns []*conn
@@ -40,6 +55,9 @@ type person struct {
 	holes map[chat.ID]*hole
 	// since is when the first device came.
 	since time.Time
+	// prefs are what the person lets others learn; the zero value while prefsKnown is false.
+	prefs      prefs.Preferences
+	prefsKnown bool
 }
 
 // hole is what is missing of a chat up to an event, and what came later meanwhile.
@@ -55,17 +73,18 @@ const (
 	chatsRemembered = 4096
 	// framesInHole is how many events wait for a hole to be filled; with more the devices are told to sync.
 	framesInHole = 1000
-	// connsPerPerson bounds the devices of a person on one edge; beyond it the oldest goes.
-	connsPerPerson = 64
 )
 
-func (p *person) add(c *conn) {
+// add takes a connection, unless there are too many: those that are there stay, so that a crowd of devices does not send each other
+// away in turns for ever.
+func (p *person) add(c *conn) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.conns) >= connsPerPerson {
-		p.conns[0].finish(wire.CloseSlow, "too many connections of one person")
+	if err := p.crowded(); err != nil {
+		return err
 	}
 	p.conns = append(p.conns, c)
+	return nil
 }
 
 // remove tells whether c was the last connection.
@@ -76,8 +95,8 @@ func (p *person) remove(c *conn) bool {
 	return len(p.conns) == 0
 }
 
-// receive takes a frame from the person's subject.
-func (p *person) receive(m *nats.Msg) {
+// receive takes a frame from the person's subject. later takes those who are to write it; nil has it written at once.
+func (p *person) receive(m *nats.Msg, later *pending) {
 	h, err := wire.Peek(m.Data)
 	if err != nil {
 		p.s.c.Logger.Error("frame on a person's subject is not one", "error", err)
@@ -87,19 +106,42 @@ func (p *person) receive(m *nats.Msg) {
 		p.compare(m.Data)
 		return
 	}
+	if h.Type == wire.TypeRecheck {
+		p.s.watchers.lookAt(p)
+		return
+	}
 	typ := chat.EventType(h.Type)
-	if typ != chat.Message && typ != chat.Changed {
+	switch h.Type {
+	case wire.TypePreferences:
+		if next, ok := prefs.FromFrame(m.Data); ok {
+			p.prefer(next)
+		}
+	case wire.TypeRead, wire.TypeDelivered:
+		if !p.seesCursor(m.Data) {
+			return
+		}
+	}
+	if !typ.Known() {
 		p.mu.Lock()
-		p.hand(frame{data: m.Data})
+		p.hand(frame{data: m.Data, receipt: h.Type == wire.TypeDelivered, fleeting: h.Type == wire.TypeTyping, later: later})
 		p.mu.Unlock()
 		return
 	}
 	stream, _ := strconv.ParseUint(m.Header.Get(subject.HeaderStream), 10, 64)
 	p.s.c.Log.Observe(chatlog.Observed{Chat: h.Chat, Type: typ, Seq: h.Seq, Stream: stream,
 		ID: m.Header.Get(jetstream.MsgIDHeader), Body: m.Data})
-	p.event(frame{chat: h.Chat, seq: h.Seq, data: m.Data})
+	f := frame{chat: h.Chat, seq: h.Seq, data: m.Data, stream: stream, later: later}
+	if parent := trace.Parent(m.Header); parent != "" {
+		if _, span := p.s.c.Tracer.From(context.Background(), "edge deliver", parent, h.Chat); span.On() {
+			span.Set(trace.Seq(h.Seq), trace.Stream(stream), trace.Size(len(m.Data)))
+			kept := span // of its own, so that only what is traced is allocated
+			f.span = &kept
+			defer kept.End(nil)
+		}
+	}
+	p.event(f)
 	if typ == chat.Changed {
-		p.s.watchers.recheck(p, h.Chat, m.Data)
+		p.s.watchers.recheck(p, m.Data)
 	}
 }
 
@@ -109,6 +151,7 @@ func (p *person) event(f frame) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if h := p.holes[f.chat]; h != nil {
+		f.later = nil
 		if f.seq > h.upTo && len(h.waiting) < framesInHole {
 			h.waiting = append(h.waiting, f)
 		} // else the repair brings it, or the next event shows another hole
@@ -119,6 +162,7 @@ func (p *person) event(f frame) {
 	case known && f.seq <= last:
 		return
 	case known && f.seq > last+1:
+		f.later = nil
 		p.open(f.chat, last, &hole{upTo: f.seq - 1, waiting: []frame{f}})
 		return
 	}
@@ -152,28 +196,46 @@ func (p *person) hand(f frame) {
 // hand gives a live frame to one device, unless its catch-up has given it already.
 func (c *conn) hand(f frame) {
 	c.mu.Lock()
-	if c.catching {
-		if len(c.live) >= framesInHole || c.liveBytes+len(f.data) > outBytes {
-			c.overrun = true
-		} else {
-			c.live, c.liveBytes = append(c.live, f), c.liveBytes+len(f.data)
-		}
-		c.mu.Unlock()
-		return
+	defer c.mu.Unlock()
+	switch {
+	case f.receipt && !c.receipts:
+	case c.feed != nil && (c.feed.behind || f.fleeting && c.feed.wake == nil):
+	case c.held != nil && c.held.waits(f):
+		f.later = nil
+		c.held.keep(f)
+	default:
+		c.pass(f)
 	}
+}
+
+// pass queues a live frame, unless the catch-up has sent it. mu is held.
+func (c *conn) pass(f frame) {
 	if f.seq > 0 && len(c.caught) > 0 {
 		if had, ok := c.caught[f.chat]; ok {
 			if f.seq >= had {
 				delete(c.caught, f.chat)
 			}
 			if f.seq <= had {
-				c.mu.Unlock()
 				return
+			}
+			if c.feed != nil && f.seq > had+1 {
+				c.resync(f.chat)
 			}
 		}
 	}
-	c.mu.Unlock()
-	c.enqueue(f.data)
+	if c.feed != nil && f.seq > 0 {
+		told, gap := c.feed.knows(c.s, f)
+		if told {
+			return
+		}
+		if gap {
+			c.resync(f.chat)
+		}
+	}
+	c.putFrame(f)
+	if f.span != nil && c.feed == nil {
+		c.follow(f)
+	}
 }
 
 // toAll gives a frame that is no event to every device.

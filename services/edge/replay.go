@@ -87,7 +87,7 @@ func (s *Server) replayEvent(ctx context.Context, m *bus.Msg) error {
 	}
 	for _, u := range snap.State.ReceiversAt(h.Seq) {
 		if p := s.hub.person(u); p != nil {
-			p.event(frame{chat: h.Chat, seq: h.Seq, data: m.Data})
+			p.event(frame{chat: h.Chat, seq: h.Seq, data: m.Data, stream: m.Sequence})
 		}
 	}
 	return nil

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/chatmesh/chatmesh/pkg/auth"
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/subject"
@@ -86,11 +85,11 @@ func (p *person) endSession(session string) {
 }
 
 // sessionEnded tells whether a session has ended, as the broker knows it now.
-func (s *Server) sessionEnded(ctx context.Context, id auth.Identity) (bool, error) {
-	if s.revoked.has(id.Session) {
+func (s *Server) sessionEnded(ctx context.Context, session string) (bool, error) {
+	if s.revoked.has(session) {
 		return true, nil
 	}
-	_, err := s.c.Bus.Key(ctx, subject.Revoked, id.Session)
+	_, err := s.c.Bus.Key(ctx, subject.Revoked, session)
 	if errors.Is(err, bus.ErrNotFound) {
 		return false, nil
 	}

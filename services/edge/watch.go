@@ -3,7 +3,10 @@ package edge
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -12,22 +15,32 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// watchedMax bounds the people whom one connection watches.
-const watchedMax = 1000
+const (
+	// watchedMax bounds the people whom one connection watches, watchesMax those whom all watch, each counted for each who does.
+	watchedMax = 1000
+	watchesMax = 2_000_000
+)
 
 // watchers knows which connections are told of whose presence.
 type watchers struct {
 	s  *Server
-	mu sync.Mutex // guards by; locked before conn.mu
+	mu sync.Mutex // guards the following fields; locked before conn.mu
 	by map[chat.UserID]*watched
+	// of counts for each watcher the people whom all of their connections watch, all for all watchers together.
+	of  map[chat.UserID]int
+	all int
 }
 
+// watched is somebody who is watched. own is for the devices of the person: it tells what others do not see. It is nil where none of
+// them watches.
 type watched struct {
-	sub   *nats.Subscription
-	conns map[*conn]struct{}
+	sub, own *nats.Subscription
+	conns    map[*conn]struct{}
 }
 
-func newWatchers(s *Server) *watchers { return &watchers{s: s, by: map[chat.UserID]*watched{}} }
+func newWatchers(s *Server) *watchers {
+	return &watchers{s: s, by: map[chat.UserID]*watched{}, of: map[chat.UserID]int{}}
+}
 
 // watch adds people to those whose presence the connection is told, and tells what it is now. An empty list forgets all. People
 // who share no chat with the watcher are left out without a word.
@@ -50,6 +63,7 @@ func (c *conn) watch(ctx context.Context, r wire.Request) error {
 		}
 		users = append(users, id)
 	}
+	before := c.person.looks.Load()
 	allowed, err := c.s.shares(ctx, c.id.User, users)
 	if err != nil {
 		return err
@@ -64,10 +78,13 @@ func (c *conn) watch(ctx context.Context, r wire.Request) error {
 	if err := c.s.watchers.add(c, allowed); err != nil {
 		return err
 	}
+	if c.person.looks.Load() != before { // the right may have ended before there was something to end
+		c.s.watchers.look(c)
+	}
 	var answer struct {
 		Presence []wire.Presence `json:"presence"`
 	}
-	if err := c.s.c.Bus.Call(ctx, subject.PresenceEndpoint, map[string]any{"users": allowed}, &answer); err != nil {
+	if err := c.s.c.Bus.Call(ctx, subject.PresenceEndpoint, map[string]any{"users": allowed, "for": c.id.User}, &answer); err != nil {
 		if _, refused := err.(*chat.Error); !refused {
 			err = chatUnavailable()
 		}
@@ -79,6 +96,9 @@ func (c *conn) watch(ctx context.Context, r wire.Request) error {
 	}
 	return nil
 }
+
+// retryWatch is after which time it may be worth to watch again where there was no room.
+const retryWatch = 10 * time.Second
 
 // shares returns those of others who share a chat with user.
 func (s *Server) shares(ctx context.Context, user chat.UserID, others []chat.UserID) ([]chat.UserID, error) {
@@ -113,6 +133,13 @@ func (w *watchers) add(c *conn, users []chat.UserID) error {
 		if len(c.watched) >= watchedMax {
 			return chat.Errorf(chat.BadRequest, "at most %d people can be watched", watchedMax)
 		}
+		if most := w.s.c.Limits.Watched(); w.of[c.id.User] >= most {
+			w.s.c.Limits.Greedy()
+			return chat.Errorf(chat.BadRequest, "at most %d people can be watched by all connections of a person here", most)
+		}
+		if w.all >= watchesMax {
+			return chat.Retry(chat.Unavailable, retryWatch, "this edge watches as many people as it can")
+		}
 		x := w.by[u]
 		if x == nil {
 			sub, err := w.s.c.Bus.Conn().ChanSubscribe(subject.PresenceOf(u), w.s.in)
@@ -122,11 +149,21 @@ func (w *watchers) add(c *conn, users []chat.UserID) error {
 			x = &watched{sub: sub, conns: map[*conn]struct{}{}}
 			w.by[u] = x
 		}
+		if x.own == nil && u == c.id.User {
+			sub, err := w.s.c.Bus.Conn().ChanSubscribe(subject.PresenceOwn(u), w.s.in)
+			if err != nil {
+				w.drop(u, x)
+				return chatUnavailable()
+			}
+			x.own = sub
+		}
 		x.conns[c] = struct{}{}
+		w.all++
 		if c.watched == nil {
 			c.watched = map[chat.UserID]struct{}{}
 		}
 		c.watched[u] = struct{}{}
+		w.of[c.id.User]++
 	}
 	return nil
 }
@@ -143,70 +180,102 @@ func (w *watchers) forget(c *conn, users ...chat.UserID) {
 		}
 	}
 	for _, u := range users {
-		delete(c.watched, u)
+		if _, ok := c.watched[u]; ok {
+			delete(c.watched, u)
+			if w.of[c.id.User]--; w.of[c.id.User] == 0 {
+				delete(w.of, c.id.User)
+			}
+			w.all--
+		}
 		x := w.by[u]
 		if x == nil {
 			continue
 		}
-		if delete(x.conns, c); len(x.conns) == 0 {
-			_ = x.sub.Unsubscribe()
-			delete(w.by, u)
-		}
+		delete(x.conns, c)
+		w.drop(u, x)
 	}
 }
 
-// tell hands a change of presence to those who watch.
+// drop ends the subscriptions to somebody whom nobody watches. mu is held.
+func (w *watchers) drop(u chat.UserID, x *watched) {
+	if len(x.conns) > 0 {
+		return
+	}
+	_ = x.sub.Unsubscribe()
+	if x.own != nil {
+		_ = x.own.Unsubscribe()
+	}
+	delete(w.by, u)
+}
+
+// tell hands a change of presence to those who watch. The own devices of somebody are connected: that others see the person offline is
+// no news of theirs.
 func (w *watchers) tell(m *nats.Msg) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	x := w.by[subject.PresentOf(m.Subject)]
+	user, own := subject.PresentOf(m.Subject)
+	x := w.by[user]
 	if x == nil {
 		return
 	}
+	toOwn := own
+	if !own && x.own != nil {
+		var p wire.Presence
+		toOwn = json.Unmarshal(m.Data, &p) == nil && p.Online
+	}
 	for c := range x.conns {
-		c.hand(frame{data: m.Data})
+		if isOwn := c.id.User == user; isOwn && toOwn || !isOwn && !own {
+			c.hand(frame{data: m.Data})
+		}
 	}
 }
 
-// recheck ends the watches that a removal from a chat has ended the right to: those of the person who hosts p on whoever left,
-// or on all when it is they who left.
-func (w *watchers) recheck(p *person, id chat.ID, body []byte) {
+// recheck looks again at the watches of the person who hosts p where an event may have ended the right to some: somebody left a chat,
+// perhaps they themselves, or was blocked.
+func (w *watchers) recheck(p *person, body []byte) {
 	var e struct {
 		Change chat.Change `json:"change"`
 	}
-	if err := json.Unmarshal(body, &e); err != nil || e.Change != chat.MemberRemoved {
-		return
+	if err := json.Unmarshal(body, &e); err == nil && (e.Change == chat.MemberRemoved || e.Change == chat.Blocked) {
+		w.lookAt(p)
 	}
+}
+
+// lookAt looks again at whom the devices of a person watch.
+func (w *watchers) lookAt(p *person) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.looks.Add(1)
 	for _, c := range p.conns {
-		c.mu.Lock()
-		var users []chat.UserID
-		for u := range c.watched {
-			users = append(users, u)
-		}
-		c.mu.Unlock()
-		if len(users) == 0 {
-			continue
-		}
-		w.s.wg.Add(1)
-		go func() {
-			defer w.s.wg.Done()
-			ctx, cancel := context.WithTimeout(w.s.work, requestTimeout)
-			defer cancel()
-			allowed, err := w.s.shares(ctx, p.id, users)
-			if err != nil {
-				allowed = nil // who cannot be asked for is not shown
-			}
-			still := make(map[chat.UserID]bool, len(allowed))
-			for _, u := range allowed {
-				still[u] = true
-			}
-			for _, u := range users {
-				if !still[u] {
-					w.forget(c, u)
-				}
-			}
-		}()
+		w.look(c)
 	}
+}
+
+// look ends those watches of a connection to which there is no right any more. It asks in a goroutine of its own.
+func (w *watchers) look(c *conn) {
+	c.mu.Lock()
+	users := slices.Collect(maps.Keys(c.watched))
+	c.mu.Unlock()
+	if len(users) == 0 {
+		return
+	}
+	w.s.wg.Add(1)
+	go func() {
+		defer w.s.wg.Done()
+		ctx, cancel := context.WithTimeout(w.s.work, requestTimeout)
+		defer cancel()
+		allowed, err := w.s.shares(ctx, c.id.User, users)
+		if err != nil {
+			allowed = nil // who cannot be asked for is not shown
+		}
+		still := make(map[chat.UserID]bool, len(allowed))
+		for _, u := range allowed {
+			still[u] = true
+		}
+		for _, u := range users {
+			if !still[u] {
+				w.forget(c, u)
+			}
+		}
+	}()
 }

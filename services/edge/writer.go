@@ -34,20 +34,44 @@ func (c *conn) refuse(id wire.RequestID, err error) {
 func (c *conn) enqueue(data []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.put(data)
+}
+
+// put is enqueue where mu is held.
+func (c *conn) put(data []byte) { c.putFrame(frame{data: data}) }
+
+// putFrame is put of a frame that may be an event.
+func (c *conn) putFrame(f frame) {
 	if c.dead || c.closing != 0 {
 		return
 	}
-	if len(c.out) >= outFrames || c.outBytes+len(data) > outBytes && len(c.out) > 0 {
+	if c.feed != nil && c.feed.full(len(c.out), c.outBytes+len(f.data)) {
+		c.lose()
+		return
+	}
+	if len(c.out) >= outFrames || c.outBytes+len(f.data) > outBytes && len(c.out) > 0 {
 		c.s.m.slow.Inc()
 		c.out, c.outBytes = nil, 0
 		c.close(wire.CloseSlow, "too slow a reader")
+		if c.feed != nil {
+			c.feed.steps = nil
+			return // its request has a deadline of its own
+		}
 		// What is being written now has a second left.
-		_ = c.ws.NetConn().SetWriteDeadline(time.Now().Add(time.Second))
+		_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second))
 		return
 	}
-	c.out = append(c.out, data)
-	c.outBytes += len(data)
-	c.wake()
+	c.out = append(c.out, f.data)
+	c.outBytes += len(f.data)
+	if c.feed != nil {
+		c.note(f)
+	}
+	if f.later == nil || c.feed != nil {
+		c.wake()
+	} else if !c.writing && !c.pending {
+		c.pending = true
+		f.later.conns = append(f.later.conns, c)
+	}
 }
 
 // finish sends a close frame behind what is queued, and ends the connection.
@@ -66,7 +90,7 @@ func (c *conn) finishAfterWork(code int, reason string) {
 	switch {
 	case c.closing != 0 || c.dead:
 	case c.working:
-		c.closeAfter, c.closeReason = code, reason
+		c.closeAfter, c.closeReason = uint16(code), reason
 	default:
 		c.close(code, reason)
 	}
@@ -74,7 +98,7 @@ func (c *conn) finishAfterWork(code int, reason string) {
 
 // close notes the close code. mu is held.
 func (c *conn) close(code int, reason string) {
-	c.closing, c.closeReason = code, reason
+	c.closing, c.closeReason = uint16(code), reason
 	if c.said == nil {
 		c.said = make(chan struct{})
 	}
@@ -83,14 +107,23 @@ func (c *conn) close(code int, reason string) {
 
 // abort ends the connection without a word.
 func (c *conn) abort() {
+	if c.feed != nil {
+		c.cutFeed()
+		return
+	}
 	c.mu.Lock()
 	c.dead, c.out, c.outBytes = true, nil, 0
 	c.mu.Unlock()
-	_ = c.ws.NetConn().Close()
+	_ = c.nc.Close()
+	c.kick()
 }
 
 // wake starts the writer where none is running. An idle connection has none. mu is held.
 func (c *conn) wake() {
+	if c.feed != nil {
+		c.ring()
+		return
+	}
 	if !c.writing {
 		c.writing = true
 		c.s.wg.Add(1)
@@ -104,10 +137,12 @@ func (c *conn) write() {
 	var spare [][]byte
 	for {
 		c.mu.Lock()
-		frames := c.out
+		frames, traced, pongs := c.out, c.traced, c.pongs
+		c.traced, c.pongs = nil, nil
 		c.out, c.outBytes = spare[:0], 0
-		if len(frames) == 0 {
-			code, reason := c.closing, c.closeReason
+		if len(frames) == 0 && len(pongs) == 0 {
+			unwritten(traced)
+			code, reason := int(c.closing), c.closeReason
 			if code == 0 || c.dead {
 				c.writing = false
 				c.out = nil // an idle connection keeps no buffer
@@ -120,15 +155,11 @@ func (c *conn) write() {
 			continue
 		}
 		c.mu.Unlock()
-		for i, data := range frames {
-			_ = c.ws.SetWriteDeadline(time.Now().Add(writeTimeout))
-			if err := c.ws.WriteMessage(websocket.TextMessage, data); err != nil {
-				c.abort()
-				break
-			}
-			frames[i] = nil
+		if c.writeFrames(pongs, frames, traced) != nil {
+			c.abort()
 		}
 		c.s.m.written.Add(float64(len(frames)))
+		clear(frames)
 		spare = frames
 	}
 }
@@ -136,15 +167,33 @@ func (c *conn) write() {
 // sayGoodbye sends the close frame and gives the client a moment to answer it; the reader then ends.
 func (c *conn) sayGoodbye(code int, reason string) {
 	defer close(c.said) // the only one: dead was set before
-	_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second))
-	_ = c.ws.NetConn().SetReadDeadline(time.Now().Add(lingerTime))
+	c.mu.Lock()
+	l := c.library
+	c.mu.Unlock()
+	data, deadline := websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second)
+	if l != nil { // which may have sent one
+		_ = l.ws.WriteControl(websocket.CloseMessage, data, deadline)
+	} else {
+		_ = c.nc.SetWriteDeadline(deadline)
+		_, _ = c.nc.Write(appendFrame(nil, websocket.CloseMessage, data))
+	}
+	_ = c.nc.SetReadDeadline(time.Now().Add(lingerTime))
+	c.kick()
 }
 
 // problem answers a request that does not become a WebSocket.
 func problem(w http.ResponseWriter, status int, code chat.Code, detail string) {
+	problemAfter(w, status, code, detail, 0)
+}
+
+// problemAfter is problem where it may be tried again after some time; zero says nothing of it.
+func problemAfter(w http.ResponseWriter, status int, code chat.Code, detail string, after time.Duration) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(wire.Encode(map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status,
-		"detail": detail, "code": code}))
+	body := map[string]any{"type": "about:blank", "title": http.StatusText(status), "status": status, "detail": detail, "code": code}
+	if after > 0 {
+		body["retry_after_ms"] = after.Milliseconds()
+	}
+	_, _ = w.Write(wire.Encode(body))
 }

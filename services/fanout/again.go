@@ -20,14 +20,14 @@ var errNotInHistory = errors.New("the history of the chat does not have it")
 // history of its chat has it.
 func (s *Server) again(ctx context.Context, _ int, d bus.Delivery) error {
 	if strings.HasPrefix(d.Subject(), "cursor.") {
-		r, err := wire.DecodeRead(d.Data())
+		r, err := wire.DecodeCursor(d.Data())
 		if err == nil && r.Chat != subject.ChatOf(d.Subject()) {
 			err = errForeign
 		}
 		if err != nil {
 			return &bus.Poison{Reason: err.Error()}
 		}
-		if err := s.cursor(ctx, r.Chat, d.Data()); err != nil {
+		if err := s.cursor(ctx, r, d.Data()); err != nil {
 			return err
 		}
 		return s.c.Bus.Flush(ctx)
@@ -47,7 +47,7 @@ func (s *Server) again(ctx context.Context, _ int, d bus.Delivery) error {
 		return &bus.Poison{Reason: errNotInHistory.Error()}
 	}
 	// Without its stream sequence it is taken for one that fills a hole.
-	if err := s.publish(ctx, h, 0, "", d.Data()); err != nil {
+	if err := s.publish(ctx, origin{head: h}, d.Data()); err != nil {
 		return err
 	}
 	return s.c.Bus.Flush(ctx)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -23,10 +24,11 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/run"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/trace"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// Config is what a Server needs. All fields but Metrics and Version are required.
+// Config is what a Server needs. All fields but Metrics, Shares, Tracer and Version are required.
 type Config struct {
 	Bus        *bus.Bus
 	Log        *chatlog.Log
@@ -34,19 +36,31 @@ type Config struct {
 	Logger     *slog.Logger
 	Metrics    prometheus.Registerer
 	Health     *run.Health
+	// Shares say which partitions are this node's. Nil works on all that nobody else works on.
+	Shares *bus.Shares
 	// Version is told to who lists the micro service; empty is 0.0.0.
 	Version string
+	// Tracer traces the events that are traced already. Nil passes them on as they are.
+	Tracer *trace.Tracer
 }
 
 // Server is a fan-out worker for every partition, of which it is the active one or the one that waits.
 type Server struct {
 	c Config
-	// published has the last seq of a chat that this worker published.
-	published *lru.Cache[chat.ID, chat.Seq]
+	// published has the last seq of a chat that this worker published, and in which reign.
+	published *lru.Cache[chat.ID, mark]
+	// reigns counts, by partition, how often this worker became the active one. What it published in an earlier reign is not where
+	// the chat is: others have gone on meanwhile.
+	reigns []atomic.Uint64
 	// stuck has since when events of a chat could not be read from the log.
 	stuck *lru.Cache[chat.ID, time.Time]
 	heads heads
 	m     *metrics
+}
+
+type mark struct {
+	seq   chat.Seq
+	reign uint64
 }
 
 // rememberedChats bounds how many chats' last seq is remembered. For a forgotten one the next event is taken as it comes.
@@ -63,7 +77,7 @@ func New(c Config) (*Server, error) {
 	if c.Bus == nil || c.Log == nil || c.Logger == nil || c.Health == nil || c.Partitions < 1 {
 		return nil, errors.New("fanout: bus, log, logger, health and partitions are required")
 	}
-	published, err := lru.New[chat.ID, chat.Seq](rememberedChats)
+	published, err := lru.New[chat.ID, mark](rememberedChats)
 	if err != nil {
 		return nil, fmt.Errorf("fanout: %w", err)
 	}
@@ -74,7 +88,7 @@ func New(c Config) (*Server, error) {
 	opts := func(name, help string) prometheus.Opts {
 		return prometheus.Opts{Namespace: "chatmesh", Subsystem: "fanout", Name: name, Help: help}
 	}
-	s := &Server{c: c, published: published, stuck: stuck, heads: heads{last: map[chat.ID]heard{}}, m: &metrics{
+	s := &Server{c: c, published: published, reigns: make([]atomic.Uint64, c.Partitions), stuck: stuck, heads: heads{last: map[chat.ID]heard{}}, m: &metrics{
 		events:     prometheus.NewCounter(prometheus.CounterOpts(opts("events_total", "Events taken from the logs."))),
 		deliveries: prometheus.NewCounter(prometheus.CounterOpts(opts("published_total", "Frames published to people's subjects."))),
 		filled:     prometheus.NewCounter(prometheus.CounterOpts(opts("filled_total", "Events read from the log because they came out of order."))),
@@ -86,6 +100,10 @@ func New(c Config) (*Server, error) {
 	if c.Metrics != nil {
 		c.Metrics.MustRegister(s.m.events, s.m.deliveries, s.m.filled, s.m.skipped, s.m.lag, s.m.deadLetters)
 	}
+	if c.Metrics != nil && c.Shares != nil {
+		c.Metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("partitions", "Partitions that are this node's share.")),
+			func() float64 { return float64(c.Shares.Mine()) }))
+	}
 	if s.c.Version == "" {
 		s.c.Version = "0.0.0"
 	}
@@ -95,6 +113,9 @@ func New(c Config) (*Server, error) {
 // Run works until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	if s.c.Shares != nil {
+		g.Go(func() error { s.c.Shares.Run(ctx); return nil })
+	}
 	g.Go(func() error { return s.tellHeads(ctx) })
 	g.Go(func() error {
 		return s.c.Bus.LookAfter(ctx, bus.Undertaker{Worker: subject.FanOut, Endpoint: subject.FanOutRetryEndpoint,
@@ -119,11 +140,12 @@ func (s *Server) work(ctx context.Context, p int, stream string, h handler, t ta
 		active = func(ctx context.Context, first, last uint64) error { return t(ctx, p, first, last) }
 	}
 	return s.c.Bus.Work(ctx, bus.Worker{
-		Stream: stream, Consumer: subject.FanOut, OnActive: active,
+		Stream: stream, Consumer: subject.FanOut, OnActive: active, Shares: s.c.Shares, Partition: p,
 		Handle: func(ctx context.Context, batch []bus.Delivery) error {
 			s.m.lag.WithLabelValues(stream).Set(float64(batch[len(batch)-1].Pending))
 			return h(ctx, p, batch)
 		},
+		OnIdle:  func() { s.m.lag.DeleteLabelValues(stream) }, // who goes on tells it
 		OnState: func(err error) { s.c.Health.Set(name, err) },
 	})
 }
@@ -131,6 +153,7 @@ func (s *Server) work(ctx context.Context, p int, stream string, h handler, t ta
 // takeOver publishes what the worker before may have taken and not published, from the log itself: the broker will deliver it
 // again later, and what comes now would overtake it.
 func (s *Server) takeOver(ctx context.Context, p int, first, last uint64) error {
+	s.reigns[p].Add(1)
 	done := make(map[chat.ID]chat.Seq)
 	for first <= last {
 		msgs, err := s.c.Bus.From(ctx, subject.ChatStream(p), subject.Logs(p), first, 500, 8<<20)
@@ -148,17 +171,22 @@ func (s *Server) takeOver(ctx context.Context, p int, first, last uint64) error 
 			if err != nil || !isEvent(h, m.Subject, m.Header) {
 				continue // put aside when it is delivered
 			}
-			if err := s.inOrder(ctx, done, h, m.Sequence, m.Header.Get(jetstream.MsgIDHeader), m.Data); err != nil {
+			if err := s.inOrder(ctx, p, done, origin{h, m.Sequence, m.Header}, m.Data); err != nil {
 				return err
 			}
 		}
 	}
-	return s.flush(ctx, done)
+	return s.flush(ctx, p, done)
 }
 
 // events publishes a batch of the log.
 func (s *Server) events(ctx context.Context, p int, batch []bus.Delivery) error {
 	done := make(map[chat.ID]chat.Seq) // by this batch, not yet flushed
+	ids := make([]chat.ID, len(batch))
+	for i, d := range batch {
+		ids[i] = subject.ChatOf(d.Subject())
+	}
+	s.c.Log.Warm(ctx, ids)
 	for _, d := range batch {
 		h, err := wire.Peek(d.Data())
 		if err == nil && !isEvent(h, d.Subject(), d.Headers()) {
@@ -171,11 +199,11 @@ func (s *Server) events(ctx context.Context, p int, batch []bus.Delivery) error 
 			}
 			continue
 		}
-		if err := s.inOrder(ctx, done, h, d.Stream, d.Headers().Get(jetstream.MsgIDHeader), d.Data()); err != nil {
+		if err := s.inOrder(ctx, p, done, origin{h, d.Stream, d.Headers()}, d.Data()); err != nil {
 			return err
 		}
 	}
-	if err := s.flush(ctx, done); err != nil {
+	if err := s.flush(ctx, p, done); err != nil {
 		return err
 	}
 	s.m.events.Add(float64(len(batch)))
@@ -187,17 +215,19 @@ var errForeign = errors.New("the message is no event of this chat")
 
 // isEvent tells whether what was read is an event of the chat on whose subject it stands.
 func isEvent(h wire.Head, subj string, header nats.Header) bool {
-	typ := chat.EventType(h.Type)
-	return (typ == chat.Message || typ == chat.Changed) && h.Seq > 0 && h.Chat == subject.ChatOf(subj) &&
+	return chat.EventType(h.Type).Known() && h.Seq > 0 && h.Chat == subject.ChatOf(subj) &&
 		header.Get(subject.HeaderSeq) == strconv.FormatUint(uint64(h.Seq), 10)
 }
 
 // inOrder publishes an event unless it was published before, and what is missing before it first. done has what is not
 // flushed yet.
-func (s *Server) inOrder(ctx context.Context, done map[chat.ID]chat.Seq, h wire.Head, stream uint64, id string, body []byte) error {
+func (s *Server) inOrder(ctx context.Context, p int, done map[chat.ID]chat.Seq, o origin, body []byte) error {
+	h := o.head
 	last, known := done[h.Chat]
 	if !known {
-		last, known = s.published.Peek(h.Chat)
+		var m mark
+		m, known = s.published.Peek(h.Chat)
+		last, known = m.seq, known && m.reign == s.reigns[p].Load()
 	}
 	if known && h.Seq <= last {
 		return nil // a redelivery
@@ -208,16 +238,16 @@ func (s *Server) inOrder(ctx context.Context, done map[chat.ID]chat.Seq, h wire.
 		}
 	}
 	done[h.Chat] = h.Seq
-	return s.publish(ctx, h, stream, id, body)
+	return s.publish(ctx, o, body)
 }
 
 // flush returns once the broker has all that was published.
-func (s *Server) flush(ctx context.Context, done map[chat.ID]chat.Seq) error {
+func (s *Server) flush(ctx context.Context, p int, done map[chat.ID]chat.Seq) error {
 	if err := s.c.Bus.Flush(ctx); err != nil {
 		return err
 	}
 	for id, seq := range done {
-		s.published.Add(id, seq)
+		s.published.Add(id, mark{seq: seq, reign: s.reigns[p].Load()})
 	}
 	s.heads.note(done)
 	return nil
@@ -236,7 +266,7 @@ func (s *Server) fill(ctx context.Context, id chat.ID, last, next chat.Seq) erro
 			if err != nil {
 				return err
 			}
-			if err := s.publish(ctx, h, 0, "", it.Body); err != nil {
+			if err := s.publish(ctx, origin{head: h}, it.Body); err != nil {
 				return err
 			}
 			last = it.Seq
@@ -246,9 +276,18 @@ func (s *Server) fill(ctx context.Context, id chat.ID, last, next chat.Seq) erro
 	return nil
 }
 
-// publish sends an event to everyone who is to receive it. stream is its stream sequence, zero where it is not known, and id its
-// message id.
-func (s *Server) publish(ctx context.Context, h wire.Head, stream uint64, id string, body []byte) error {
+// origin is where an event comes from: its stream sequence and its header there, zero and nil where they are not known.
+type origin struct {
+	head   wire.Head
+	stream uint64
+	header nats.Header
+}
+
+// publish sends an event to everyone who is to receive it.
+func (s *Server) publish(ctx context.Context, o origin, body []byte) (err error) {
+	h, stream, id, parent := o.head, o.stream, o.header.Get(jetstream.MsgIDHeader), trace.Parent(o.header)
+	ctx, span := s.c.Tracer.From(ctx, "fanout publish", parent, h.Chat)
+	defer func() { span.End(err) }()
 	state, err := s.stateAt(ctx, h, stream, id, body)
 	if err != nil {
 		return err
@@ -259,8 +298,15 @@ func (s *Server) publish(ctx context.Context, h wire.Head, stream uint64, id str
 		header[jetstream.MsgIDHeader] = []string{id}
 	}
 	to := state.ReceiversAt(h.Seq)
+	if span.On() {
+		parent = span.Place()
+		span.Set(trace.Seq(h.Seq), trace.Stream(stream), trace.Size(len(body)), trace.Count(len(to)))
+	}
+	trace.Mark(header, parent)
+	m := &nats.Msg{Header: header, Data: body} // the client keeps nothing of it
 	for _, u := range to {
-		if err := s.c.Bus.Conn().PublishMsg(&nats.Msg{Subject: subject.User(u), Header: header, Data: body}); err != nil {
+		m.Subject = subject.User(u)
+		if err := s.c.Bus.Conn().PublishMsg(m); err != nil {
 			return fmt.Errorf("fanout: publish: %w", err)
 		}
 	}
@@ -289,10 +335,10 @@ func (s *Server) stateAt(ctx context.Context, h wire.Head, stream uint64, id str
 	return snap.State, err
 }
 
-// cursors publishes a batch of read cursors.
+// cursors publishes a batch of cursors.
 func (s *Server) cursors(ctx context.Context, p int, batch []bus.Delivery) error {
 	for _, d := range batch {
-		r, err := wire.DecodeRead(d.Data())
+		r, err := wire.DecodeCursor(d.Data())
 		if err != nil {
 			s.c.Logger.Error("cursor is a dead letter", "partition", p, "stream_seq", d.Stream, "error", err)
 			if err := s.c.Bus.DeadLetter(ctx, subject.FanOut, p, d, err.Error()); err != nil {
@@ -300,17 +346,18 @@ func (s *Server) cursors(ctx context.Context, p int, batch []bus.Delivery) error
 			}
 			continue
 		}
-		if err := s.cursor(ctx, r.Chat, d.Data()); err != nil {
+		if err := s.cursor(ctx, r, d.Data()); err != nil {
 			return err
 		}
 	}
 	return s.c.Bus.Flush(ctx)
 }
 
-// cursor tells the members of a chat how far somebody has read.
-func (s *Server) cursor(ctx context.Context, id chat.ID, body []byte) error {
+// cursor tells the members of a chat how far somebody has read, or has it; of a private one only whose it is. Edges tell of the latter
+// only whom asked.
+func (s *Server) cursor(ctx context.Context, r wire.Read, body []byte) error {
 	// Of now: this worker may not see the log of this partition, and so not who was removed.
-	snap, err := s.c.Log.Snapshot(ctx, id)
+	snap, err := s.c.Log.Snapshot(ctx, r.Chat)
 	if chat.Is(err, chat.NotFound) {
 		return nil
 	}
@@ -318,11 +365,14 @@ func (s *Server) cursor(ctx context.Context, id chat.ID, body []byte) error {
 		return err
 	}
 	for _, m := range snap.State.Members {
+		if r.Private && m.UserID != r.User {
+			continue
+		}
 		if err := s.c.Bus.Conn().Publish(subject.User(m.UserID), body); err != nil {
 			return fmt.Errorf("fanout: publish: %w", err)
 		}
+		s.m.deliveries.Inc()
 	}
-	s.m.deliveries.Add(float64(len(snap.State.Members)))
 	return nil
 }
 

@@ -31,7 +31,7 @@ func (noStore) Record(context.Context, chat.ID) (store.Record, error) {
 	return store.Record{}, store.ErrNotFound
 }
 
-func (noStore) Sent(context.Context, chat.ID, chat.UserID) (chatlog.Sent, error) {
+func (noStore) Sent(context.Context, chat.ID, chat.UserID, chat.Seq) (chatlog.Sent, error) {
 	return chatlog.Sent{}, nil
 }
 
@@ -80,6 +80,7 @@ type inbox struct {
 	mu    sync.Mutex // guards the following fields
 	seqs  []chat.Seq
 	read  []chat.Seq
+	has   []chat.Seq
 	heads []wire.Heads
 }
 
@@ -103,6 +104,10 @@ func listen(t *testing.T, b *bus.Bus, u chat.UserID) *inbox {
 		}
 		if h.Type == wire.TypeRead {
 			in.read = append(in.read, h.Seq)
+			return
+		}
+		if h.Type == wire.TypeDelivered {
+			in.has = append(in.has, h.Seq)
 			return
 		}
 		in.seqs = append(in.seqs, h.Seq)
@@ -240,6 +245,57 @@ func TestACursorIsToldToAllMembers(t *testing.T) {
 			in.mu.Lock()
 			defer in.mu.Unlock()
 			return slices.Equal(in.read, []chat.Seq{2})
+		})
+	}
+}
+
+func TestAPrivateCursorIsToldToTheOwnDevicesOnly(t *testing.T) {
+	broker, b, l := setup(t)
+	ann, ben := listen(t, b, "ann"), listen(t, b, "ben")
+	do(t, l, chat.Create{By: "ann", Kind: chat.Group, Title: "t", Members: []chat.UserID{"ben"}})
+	do(t, l, say(1))
+	do(t, l, say(2))
+	if _, err := l.Mark(t.Context(), "c1", "ben", chatlog.Move{Read: 2, Delivered: 3, Private: true}); err != nil {
+		t.Fatal(err)
+	}
+	worker(t, broker)
+	meshtest.Eventually(t, 10*time.Second, "ben is told", func() bool {
+		ben.mu.Lock()
+		defer ben.mu.Unlock()
+		return slices.Equal(ben.read, []chat.Seq{2}) && slices.Equal(ben.has, []chat.Seq{3})
+	})
+	if _, err := l.Mark(t.Context(), "c1", "ben", chatlog.Move{Read: 3}); err != nil { // behind it
+		t.Fatal(err)
+	}
+	meshtest.Eventually(t, 10*time.Second, "ann is told what is not private", func() bool {
+		ann.mu.Lock()
+		defer ann.mu.Unlock()
+		return len(ann.read) > 0
+	})
+	ann.mu.Lock()
+	defer ann.mu.Unlock()
+	if !slices.Equal(ann.read, []chat.Seq{3}) || len(ann.has) > 0 {
+		t.Errorf("ann is told %v read and %v delivered; want 3 and nothing", ann.read, ann.has)
+	}
+}
+
+func TestWhatWasDeliveredIsToldToAllMembersOnce(t *testing.T) {
+	broker, b, l := setup(t)
+	ann, ben := listen(t, b, "ann"), listen(t, b, "ben")
+	do(t, l, chat.Create{By: "ann", Kind: chat.Group, Title: "t", Members: []chat.UserID{"ben"}})
+	do(t, l, say(1))
+	do(t, l, say(2))
+	for _, m := range []chatlog.Move{{Delivered: 1}, {Read: 2, Delivered: 3}, {Delivered: 2}} {
+		if _, err := l.Mark(t.Context(), "c1", "ben", m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	worker(t, broker)
+	for _, in := range []*inbox{ann, ben} {
+		meshtest.Eventually(t, 10*time.Second, "both cursors", func() bool {
+			in.mu.Lock()
+			defer in.mu.Unlock()
+			return slices.Equal(in.read, []chat.Seq{2}) && slices.Equal(in.has, []chat.Seq{3})
 		})
 	}
 }

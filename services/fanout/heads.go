@@ -2,6 +2,8 @@ package fanout
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,7 +68,9 @@ func (h *heads) fallen(now time.Time) map[chat.ID]chat.Seq {
 func (s *Server) tellHeads(ctx context.Context) error {
 	for bus.Sleep(ctx, headsEvery) == nil {
 		frames := map[chat.UserID]map[chat.ID]chat.Seq{}
-		for id, seq := range s.heads.fallen(time.Now()) {
+		fell := s.heads.fallen(time.Now())
+		s.c.Log.Warm(ctx, slices.Collect(maps.Keys(fell)))
+		for id, seq := range fell {
 			snap, err := s.c.Log.Known(ctx, id)
 			if err != nil {
 				continue // the broker is away: edges read again what they may have missed

@@ -25,6 +25,8 @@ import (
 // client is what answers on the clients' address.
 type client struct {
 	edge, api http.Handler
+	// moved is closed when the edge has sent its clients away; nil where there is none.
+	moved chan struct{}
 }
 
 // compose makes the services of this process. Each has a connection of its own, as it would have in a process of its own.
@@ -35,6 +37,8 @@ func (m *Mesh) compose() error {
 			return fmt.Errorf("%s: %w", s, err)
 		}
 	}
+	m.parts = append(m.parts, part{name: "memory", run: run.Thrift})
+	m.parts = append(m.parts, part{name: "garbage", run: run.Pace})
 	return nil
 }
 
@@ -55,18 +59,29 @@ func (m *Mesh) edge() error {
 	if err != nil {
 		return err
 	}
+	proxies, err := m.c.Proxies()
+	if err != nil {
+		return err
+	}
 	reporter := online.New(b, m.c.Node, m.c.PresenceTTL, m.log.With("service", string(Edge)))
-	e, err := edge.New(edge.Config{Bus: b, Log: l, Partitions: m.c.Partitions, TokenTTL: m.c.AccessTokenTTL, Online: reporter, Origins: m.c.Origins, RateLimits: m.c.RateLimits.On(),
-		Grace: m.c.ShutdownGrace, Logger: m.log.With("service", string(Edge)), Metrics: m.registerer(Edge), Health: m.health})
+	e, err := edge.New(edge.Config{Bus: b, Log: l, Partitions: m.c.Partitions, TokenTTL: m.c.AccessTokenTTL, Online: reporter, PresenceGrace: m.c.PresenceGrace, AwayAfter: m.c.AwayAfter, Origins: m.c.Origins, Limits: m.limits, TrustedProxies: proxies,
+		Node: m.c.Node, Version: m.version, MaxConnections: m.c.MaxConnections, Rebalance: m.c.Rebalance.On(), Grace: edgeGrace(m.c.ShutdownGrace), Logger: m.log.With("service", string(Edge)), Metrics: m.registerer(Edge), Health: m.health,
+		Tracer: m.tracer.Named(string(Edge))})
 	if err != nil {
 		return err
 	}
 	s.Store(e)
-	m.clients.edge = e.Handler()
+	m.clients.edge, m.clients.moved = e.Handler(), make(chan struct{})
 	m.parts = append(m.parts,
-		part{name: string(Edge), front: true, run: e.Run},
+		part{name: string(Edge), front: true, run: func(ctx context.Context) error {
+			defer close(m.clients.moved)
+			return e.Run(ctx)
+		}},
 		part{name: "presence of this edge", run: reporter.Run})
-	m.announce(Edge, b, e.Connections)
+	if len(m.services) == 1 { // beside others the process is worth sending to as long as it runs
+		m.health.Check("room in this edge", e.Check)
+	}
+	m.announce(Edge, b, e.Changed(), e.Describe)
 	return nil
 }
 
@@ -81,16 +96,23 @@ func (m *Mesh) api() error {
 		return err
 	}
 	older.SetTail(l)
+	proxies, err := m.c.Proxies()
+	if err != nil {
+		return err
+	}
 	s, err := api.New(api.Config{Bus: b, Log: l, Store: m.store, Hasher: auth.NewHasher(auth.HasherConfig{}), Signer: m.signer,
-		Verifier: auth.NewVerifier(), Limits: m.c.RateLimits.On(), Settings: api.Settings{RefreshTTL: m.c.SessionTTL},
-		Logger: m.log, Metrics: m.registerer(API), Version: m.version, Node: m.c.Node})
+		Verifier: auth.NewVerifier(), TrustedProxies: proxies, Limits: m.limits, Settings: api.Settings{RefreshTTL: m.c.SessionTTL},
+		Logger: m.log, Metrics: m.registerer(API), Version: m.version, Node: m.c.Node, Tracer: m.tracer.Named(string(API))})
 	if err != nil {
 		return err
 	}
 	m.clients.api = s.Handler()
 	m.health.Check(string(API), s.Check)
+	if m.has(Edge) && !m.asIs {
+		m.health.Check("edges", s.KnowsAnEdge)
+	}
 	m.parts = append(m.parts, part{name: string(API), run: s.Run})
-	m.announce(API, b, nil)
+	m.announce(API, b, nil, nil)
 	return nil
 }
 
@@ -103,13 +125,14 @@ func (m *Mesh) fanout() error {
 	if err != nil {
 		return err
 	}
-	s, err := fanout.New(fanout.Config{Bus: b, Log: l, Partitions: m.c.Partitions, Version: m.version, Logger: m.log.With("service", string(FanOut)),
-		Metrics: m.registerer(FanOut), Health: m.health})
+	s, err := fanout.New(fanout.Config{Bus: b, Log: l, Partitions: m.c.Partitions, Version: m.version,
+		Shares: b.NewShares(string(FanOut), m.c.Node, m.c.Partitions), Logger: m.log.With("service", string(FanOut)),
+		Metrics: m.registerer(FanOut), Health: m.health, Tracer: m.tracer.Named(string(FanOut))})
 	if err != nil {
 		return err
 	}
 	m.parts = append(m.parts, part{name: string(FanOut), run: s.Run})
-	m.announce(FanOut, b, nil)
+	m.announce(FanOut, b, nil, nil)
 	return nil
 }
 
@@ -119,12 +142,14 @@ func (m *Mesh) persister() error {
 		return err
 	}
 	s, err := persister.New(persister.Config{Bus: b, Store: m.store, Partitions: m.c.Partitions, Version: m.version,
-		Logger: m.log.With("service", string(Persister)), Metrics: m.registerer(Persister), Health: m.health})
+		Shares: b.NewShares(string(Persister), m.c.Node, m.c.Partitions),
+		Logger: m.log.With("service", string(Persister)), Metrics: m.registerer(Persister), Health: m.health,
+		Tracer: m.tracer.Named(string(Persister))})
 	if err != nil {
 		return err
 	}
-	m.parts = append(m.parts, part{name: string(Persister), run: s.Run})
-	m.announce(Persister, b, nil)
+	m.parts = append(m.parts, part{name: string(Persister), run: m.store.after(s.Run)})
+	m.announce(Persister, b, nil, nil)
 	return nil
 }
 
@@ -139,15 +164,17 @@ func (m *Mesh) presence() error {
 		return err
 	}
 	m.parts = append(m.parts, part{name: string(Presence), run: s.Run})
-	m.announce(Presence, b, nil)
+	m.announce(Presence, b, nil, nil)
 	return nil
 }
 
-// handler answers clients: the edge its WebSocket, the api all else under /v1, the web client the rest.
+// handler answers clients: the edge its WebSockets and who has none, the api all else under /v1, the web client the rest.
 func (m *Mesh) handler() http.Handler {
 	mux := http.NewServeMux()
 	if m.clients.edge != nil {
-		mux.Handle("/v1/ws", m.clients.edge)
+		for _, path := range edge.Paths {
+			mux.Handle(path, m.clients.edge)
+		}
 	}
 	if m.clients.api != nil {
 		mux.Handle("/v1/", m.clients.api)
@@ -164,6 +191,14 @@ const (
 	maxHeader     = 16 << 10
 )
 
+// leastGrace is how long HTTP calls have to end, even where the edge took the whole grace.
+const leastGrace = 500 * time.Millisecond
+
+// edgeGrace is the part of the grace that the edge has to move its clients away: HTTP calls have theirs after it.
+func edgeGrace(all time.Duration) time.Duration {
+	return max(all-leastGrace, all/2, time.Millisecond)
+}
+
 // serve answers clients and operators until ctx ends, and finishes what was begun.
 func (m *Mesh) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
@@ -176,7 +211,14 @@ func (m *Mesh) serve(ctx context.Context) error {
 		})
 		g.Go(func() error {
 			<-ctx.Done()
-			grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.c.ShutdownGrace)
+			deadline := time.Now().Add(m.c.ShutdownGrace)
+			if m.clients.moved != nil { // until then whoever asks is told where to go
+				select {
+				case <-m.clients.moved:
+				case <-time.After(m.c.ShutdownGrace):
+				}
+			}
+			grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(time.Until(deadline), leastGrace))
 			defer cancel()
 			if err := s.Shutdown(grace); err != nil {
 				return s.Close()

@@ -14,7 +14,11 @@ import (
 // named on an embedded broker, on ports of their own, and takes the streams as they are: it makes none, and changes no setting
 // of theirs. It serves no clients.
 func Inspect(c *config.Settings, version string, log *slog.Logger, services ...Service) (*Mesh, error) {
-	for _, part := range []string{"store", "nats"} {
+	parts := []string{"nats"}
+	if len(c.Scylla) == 0 {
+		parts = append(parts, "store")
+	}
+	for _, part := range parts {
 		if _, err := os.Stat(filepath.Join(c.Data, part)); err != nil {
 			return nil, fmt.Errorf("the data folder %s holds no chats: %w; --data sets another", c.Data, cause(err))
 		}

@@ -149,8 +149,9 @@ func TestStatesAndCursorsAreRetriedToo(t *testing.T) {
 	r.do(t, chat.Create{By: "ann", Kind: chat.Group, Title: "t"})
 	r.holds(t, 1)
 	for subj, body := range map[string]string{
-		subject.State(0, "c8"):         `{"chat":"c8","seq":3,"kind":"group","title":"t","created_at":"2026-11-23T18:19:48.920129Z","members":[]}`,
-		subject.Cursor(0, "c8", "ann"): `{"type":"read","chat":"c8","user":"ann","seq":7,"n":5}`,
+		subject.State(0, "c8"):            `{"chat":"c8","seq":3,"kind":"group","title":"t","created_at":"2026-11-23T18:19:48.920129Z","members":[]}`,
+		subject.Cursor(0, "c8", "ann"):    `{"type":"read","chat":"c8","user":"ann","seq":7,"n":5}`,
+		subject.Delivered(0, "c8", "ann"): `{"type":"delivered","chat":"c8","user":"ann","seq":9}`,
 	} {
 		d := bus.Delivery{Msg: fake{subj: subj, body: []byte(body)}, Stream: 99}
 		if err := r.bus.DeadLetter(t.Context(), subject.Persister, 0, d, "an older version could not read it"); err != nil {
@@ -165,7 +166,7 @@ func TestStatesAndCursorsAreRetriedToo(t *testing.T) {
 	if rec, err := r.store.Record(t.Context(), "c8"); err != nil || rec.State == nil || rec.State.Seq != 3 {
 		t.Errorf("got %+v, %v; want the state", rec, err)
 	}
-	if c, err := r.store.Cursor(t.Context(), "c8", "ann"); err != nil || c.Seq != 7 || c.N != 5 {
+	if c, err := r.store.Cursor(t.Context(), "c8", "ann"); err != nil || c.Seq != 7 || c.N != 5 || c.Delivered != 9 {
 		t.Errorf("got %+v, %v; want the cursor", c, err)
 	}
 	if now := letters(t, r.bus); len(now) != 0 {

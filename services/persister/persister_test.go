@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
@@ -48,7 +49,7 @@ func (noStore) Record(context.Context, chat.ID) (store.Record, error) {
 	return store.Record{}, store.ErrNotFound
 }
 
-func (noStore) Sent(context.Context, chat.ID, chat.UserID) (chatlog.Sent, error) {
+func (noStore) Sent(context.Context, chat.ID, chat.UserID, chat.Seq) (chatlog.Sent, error) {
 	return chatlog.Sent{}, nil
 }
 
@@ -57,17 +58,19 @@ func (noStore) Find(context.Context, chat.ID, chat.UserID, chat.ClientID) (store
 }
 
 type rig struct {
-	bus    *bus.Bus
-	log    *chatlog.Log
-	store  *flaky
-	health *run.Health
-	worker func() (stop func())
+	metrics *prometheus.Registry // of the last worker
+	url     string
+	bus     *bus.Bus
+	log     *chatlog.Log
+	store   *flaky
+	health  *run.Health
+	worker  func() (stop func())
 }
 
 func setup(t *testing.T) *rig {
 	t.Helper()
 	broker := meshtest.NewBroker(t)
-	r := &rig{bus: broker.Bus(t), health: &run.Health{}}
+	r := &rig{url: broker.ClientURL(), bus: broker.Bus(t), health: &run.Health{}}
 	meshtest.Ensure(t, r.bus, meshtest.Layout(1))
 	db, err := pebble.Open(t.TempDir(), pebble.Options{Log: meshtest.Logger(t)})
 	if err != nil {
@@ -80,7 +83,9 @@ func setup(t *testing.T) *rig {
 	}
 	start(t, r.log.Run)
 	r.worker = func() func() {
-		s, err := persister.New(persister.Config{Bus: broker.Bus(t), Store: r.store, Partitions: 1, Logger: meshtest.Logger(t), Health: r.health})
+		r.metrics = prometheus.NewRegistry()
+		s, err := persister.New(persister.Config{Bus: broker.Bus(t), Store: r.store, Partitions: 1, Logger: meshtest.Logger(t), Health: r.health,
+			Metrics: r.metrics})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,6 +160,9 @@ func TestEveryEventStateAndCursorComesToTheStore(t *testing.T) {
 	if _, err := r.log.MarkRead(t.Context(), "c1", "ann", 5); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := r.log.MarkDelivered(t.Context(), "c1", "ann", 22); err != nil {
+		t.Fatal(err)
+	}
 	r.holds(t, 22)
 	meshtest.Eventually(t, 5*time.Second, "the state after the removal", func() bool {
 		rec, err := r.store.Record(t.Context(), "c1")
@@ -163,6 +171,10 @@ func TestEveryEventStateAndCursorComesToTheStore(t *testing.T) {
 	if c, err := r.store.Cursor(t.Context(), "c1", "ann"); err != nil || c.Seq != 21 || c.N != 20 {
 		t.Errorf("got cursor %+v, %v; want that of ann's last message, 21, which read 5 does not move back", c, err)
 	}
+	meshtest.Eventually(t, 5*time.Second, "what was delivered", func() bool {
+		c, err := r.store.Cursor(t.Context(), "c1", "ann")
+		return err == nil && c.Seq == 21 && c.N == 20 && c.Delivered == 22
+	})
 	if chats, err := r.store.ChatsOf(t.Context(), "ben"); err != nil || len(chats) != 0 {
 		t.Errorf("ben, who was removed, has %d chats, %v; want none", len(chats), err)
 	}
@@ -186,6 +198,43 @@ func TestWhileTheStoreIsAwayNothingIsLostAndItIsSeen(t *testing.T) {
 	r.store.away.Store(false)
 	r.holds(t, 101)
 	meshtest.Eventually(t, 10*time.Second, "nothing is waited for", func() bool { return r.health.Err(t.Context()) == nil })
+}
+
+// behind is what the metric says of the log's lag; negative where it says nothing.
+func (r *rig) behind(t *testing.T) float64 {
+	t.Helper()
+	all, err := r.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range all {
+		for _, of := range m.GetMetric() {
+			if m.GetName() == "chatmesh_persister_lag_messages" && of.GetLabel()[0].GetValue() == subject.ChatStream(0) {
+				return of.GetGauge().GetValue()
+			}
+		}
+	}
+	return -1
+}
+
+func TestTheLagGrowsWhileTheStoreIsAwayAndGoesOnlyWithWhatIsWritten(t *testing.T) {
+	r := setup(t)
+	r.worker()
+	r.do(t, chat.Create{By: "ann", Kind: chat.Group, Title: "t"})
+	r.holds(t, 1)
+	meshtest.Eventually(t, 10*time.Second, "no lag", func() bool { return r.behind(t) == 0 })
+	r.store.away.Store(true)
+	for n := range 50 {
+		r.do(t, say(n))
+	}
+	meshtest.Eventually(t, 20*time.Second, "a lag of 50 events", func() bool { return r.behind(t) == 50 })
+	for n := range 50 {
+		r.do(t, say(50+n))
+	}
+	meshtest.Eventually(t, 20*time.Second, "a lag of 100 events, though no more of them have come here", func() bool { return r.behind(t) == 100 })
+	r.store.away.Store(false)
+	r.holds(t, 101)
+	meshtest.Eventually(t, 10*time.Second, "no lag again", func() bool { return r.behind(t) == 0 })
 }
 
 func TestAnotherPersisterGoesOnWhereOneEnded(t *testing.T) {

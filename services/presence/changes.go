@@ -7,6 +7,7 @@ import (
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/prefs"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
@@ -17,10 +18,13 @@ const remembered = 10 * time.Second
 
 // change is the last that happened to a person.
 type change struct {
-	online bool
-	at     time.Time
+	is standing
 	// was is what was told before, if that is known.
-	was, known bool
+	was   standing
+	known bool
+	// public is that others have something to be told, of the moment at: not where only the own devices have.
+	public bool
+	at     time.Time
 }
 
 // changes holds what the leader has to tell, and what it told in the last seconds. A person stands in it once, so that it is
@@ -46,23 +50,37 @@ func (c *changes) ring() {
 }
 
 // add takes a transition. One that undoes another which was not told yet takes it away.
-func (c *changes) add(user chat.UserID, online bool, at time.Time) {
+func (c *changes) add(user chat.UserID, was, is standing, at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	next := change{online: online, at: at, was: !online, known: true}
-	c.young[user] = next
+	next := change{is: is, was: was, known: true, public: was.public() != is.public(), at: at}
+	last, ok := c.young[user]
+	if !ok {
+		last, ok = c.old[user]
+	}
+	c.young[user] = next.after(last, ok && at.Sub(last.at) < 2*remembered)
 	if !c.leading {
 		return
 	}
 	if p, ok := c.pending[user]; ok {
 		next.was, next.known = p.was, p.known
+		next = next.after(p, true)
 	}
-	if next.known && next.was == online {
+	if next.known && next.was == is {
 		delete(c.pending, user)
 		return
 	}
 	c.pending[user] = next
 	c.ring()
+}
+
+// after adds to a change what an earlier one, where there is one, has left to tell others: what follows among the own devices must
+// not hide it, nor move its moment.
+func (ch change) after(last change, ok bool) change {
+	if ok && last.public && !ch.public {
+		ch.public, ch.at = true, last.at
+	}
+	return ch
 }
 
 // lead says whether this process leads from now on: it then tells what happened lately.
@@ -129,7 +147,7 @@ func (c *changes) giveBack(untold map[chat.UserID]change) {
 	}
 	for user, ch := range untold {
 		if newer, ok := c.pending[user]; ok {
-			ch = newer
+			ch = newer.after(ch, true)
 		}
 		ch.known = false
 		c.pending[user] = ch
@@ -167,23 +185,68 @@ func (s *Server) publish(ctx context.Context) {
 	}
 }
 
+// tellsOthers tells whether those who watch the person have something to learn.
+func (ch change) tellsOthers() bool {
+	if ch.known {
+		return ch.was.public() != ch.is.public()
+	}
+	return ch.public
+}
+
+// tellsOwn tells whether the own devices have something to learn that others do not.
+func (ch change) tellsOwn() bool { return ch.is.hidden() || ch.known && ch.was.hidden() }
+
+// leaveHidden takes those out of a batch who went while no presence service was there and did not want to be seen: the broker knows
+// that they had a key, but not any more what stood in it.
+func (s *Server) leaveHidden(ctx context.Context, batch map[chat.UserID]change) error {
+	var users []chat.UserID
+	for user, ch := range batch {
+		if ch.was == unknown && ch.is == offline {
+			users = append(users, user)
+		}
+	}
+	if len(users) == 0 {
+		return nil
+	}
+	all, err := prefs.Of(ctx, s.c.Bus, users...)
+	if err != nil {
+		return err
+	}
+	for _, user := range users {
+		if all[user].Invisible {
+			delete(batch, user)
+		}
+	}
+	return nil
+}
+
 // tell publishes a batch and takes out of it what is published.
 func (s *Server) tell(ctx context.Context, batch map[chat.UserID]change) error {
 	storm := len(batch) == telling
+	if err := s.leaveHidden(ctx, batch); err != nil {
+		return err
+	}
 	for user, ch := range batch {
-		p := wire.Presence{Type: wire.TypePresence, User: user, Online: ch.online}
-		if !ch.online {
-			at := chat.TimeOf(ch.at)
-			p.LastSeen = &at
+		if ch.tellsOthers() {
+			p := ch.is.public().presence(user)
+			if ch.is.public() == offline {
+				at := chat.TimeOf(ch.at)
+				p.LastSeen = &at
+			}
+			if err := s.c.Bus.Conn().Publish(subject.PresenceOf(user), wire.Encode(p)); err != nil {
+				return err
+			}
 		}
-		if err := s.c.Bus.Conn().Publish(subject.PresenceOf(user), wire.Encode(p)); err != nil {
-			return err
+		if ch.tellsOwn() {
+			if err := s.c.Bus.Conn().Publish(subject.PresenceOwn(user), wire.Encode(ch.is.presence(user))); err != nil {
+				return err
+			}
 		}
 		delete(batch, user)
-		if ch.online {
-			s.m.toOnline.Inc()
-		} else {
-			s.m.toOffline.Inc()
+		if !ch.tellsOthers() {
+			continue
+		}
+		if s.m.told(ch.is.public()); ch.is.public() == offline {
 			s.seen.add(user, ch.at)
 		}
 	}

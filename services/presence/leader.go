@@ -14,7 +14,7 @@ import (
 )
 
 // leaderKey is held in the bucket of leases by the process that tells transitions.
-const leaderKey = "presence"
+const leaderKey = subject.PresenceLease
 
 // leader knows whether this process leads.
 type leader struct {

@@ -74,7 +74,8 @@ func newFixtureOf(t testing.TB, mode jetstream.PersistModeType) *fixture {
 	}
 	sub, err := f.bus.Conn().Subscribe(subject.PresenceOf("*"), func(m *nats.Msg) {
 		var p wire.Presence
-		if err := json.Unmarshal(m.Data, &p); err != nil || p.Type != wire.TypePresence || subject.PresentOf(m.Subject) != p.User {
+		user, _ := subject.PresentOf(m.Subject)
+		if err := json.Unmarshal(m.Data, &p); err != nil || p.Type != wire.TypePresence || user != p.User || p.Online != (p.State != wire.Offline) {
 			t.Errorf("got %s on %s; want the presence of that person", m.Data, m.Subject)
 		}
 		f.mu.Lock()

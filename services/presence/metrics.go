@@ -3,7 +3,19 @@ package presence
 import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
-	toOnline, toOffline, rebuilds, stale prometheus.Counter
+	toOnline, toAway, toOffline, rebuilds, stale prometheus.Counter
+}
+
+// told counts what others were told of somebody.
+func (m *metrics) told(s standing) {
+	switch s {
+	case present:
+		m.toOnline.Inc()
+	case away:
+		m.toAway.Inc()
+	default:
+		m.toOffline.Inc()
+	}
 }
 
 func newMetrics(r prometheus.Registerer, s *Server) *metrics {
@@ -16,6 +28,7 @@ func newMetrics(r prometheus.Registerer, s *Server) *metrics {
 	transitions := prometheus.NewCounterVec(prometheus.CounterOpts(opts("transitions_total", "Transitions told.")), []string{"to"})
 	m := &metrics{
 		toOnline:  transitions.WithLabelValues("online"),
+		toAway:    transitions.WithLabelValues("away"),
 		toOffline: transitions.WithLabelValues("offline"),
 		rebuilds:  prometheus.NewCounter(prometheus.CounterOpts(opts("rebuilds_total", "Times that the bucket was read from its beginning."))),
 		stale:     prometheus.NewCounter(prometheus.CounterOpts(opts("stale_keys_removed_total", "Keys of dead edges that were removed."))),

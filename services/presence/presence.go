@@ -133,7 +133,7 @@ func (s *Server) feed(c bus.KeyChange) {
 	case who == subject.EdgeLease:
 		s.table.unleased(edge, c.At, c.Revision)
 	case c.Value != nil:
-		s.table.put(user, edge, online.LifeOf(c.Value), c.At, c.Revision)
+		s.table.put(user, edge, online.LifeOf(c.Value), online.StateOf(c.Value), c.At, c.Revision)
 	default:
 		s.table.remove(user, edge, c.At, c.Revision)
 	}

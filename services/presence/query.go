@@ -18,6 +18,9 @@ const maxAsked = 1000
 type Query struct {
 	// Users are up to 1,000 ids.
 	Users []string `json:"users"`
+	// For is who is to be shown the answer: it tells them the truth of themselves, also where others see them offline. Empty is
+	// somebody else.
+	For string `json:"for,omitempty"`
 }
 
 // Answer is the answer: one for each id asked, in that order. Somebody unknown is offline without a last seen.
@@ -29,7 +32,7 @@ type Answer struct {
 func (s *Server) serve(ctx context.Context) error {
 	return s.c.Bus.Serve(ctx, s.c.Version, []bus.Endpoint{{
 		Subject: subject.PresenceEndpoint,
-		Doc:     `who is online, and when those who are not were last: {"users":[…]} with up to 1,000 ids`,
+		Doc:     `who is online, and when those who are not were last: {"users":[…], "for":"…"} with up to 1,000 ids`,
 		Handle:  s.answer,
 	}}, nil)
 }
@@ -51,24 +54,28 @@ func (s *Server) answer(ctx context.Context, request []byte) (any, error) {
 		}
 		users[i] = user
 	}
-	on, ok := s.table.ask(users)
+	are, ok := s.table.ask(users)
 	if !ok {
 		return nil, chat.Retry(chat.Unavailable, time.Second, "presence is not known yet")
 	}
-	var offline []chat.UserID
+	var gone []chat.UserID
 	for i, user := range users {
-		if !on[i] {
-			offline = append(offline, user)
+		if string(user) != q.For {
+			are[i] = are[i].public()
+		}
+		if are[i] == offline {
+			gone = append(gone, user)
 		}
 	}
-	seen, err := s.seen.of(ctx, offline)
+	seen, err := s.seen.of(ctx, gone)
 	if err != nil {
 		return nil, chat.Retry(chat.Unavailable, time.Second, "last seen cannot be read now")
 	}
 	out := Answer{Presence: make([]wire.Presence, len(users))}
 	for i, user := range users {
-		p := wire.Presence{User: user, Online: on[i]}
-		if at, ok := seen[user]; ok && !on[i] {
+		p := are[i].presence(user)
+		p.Type = ""
+		if at, ok := seen[user]; ok && are[i] == offline {
 			p.LastSeen = &at
 		}
 		out.Presence[i] = p

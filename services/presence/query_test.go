@@ -7,7 +7,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/chatmesh/chatmesh/docs"
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/doctest"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
 	"github.com/chatmesh/chatmesh/pkg/run"
 	"github.com/chatmesh/chatmesh/pkg/subject"
@@ -24,12 +26,18 @@ func TestQueryAnswersInTheOrderAskedAndKnowsNothingOfStrangers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"presence":[{"user":"zoe","online":false},` +
-		`{"user":"bob","online":false,"last_seen":"2026-05-04T03:02:01.000000Z"},{"user":"ann","online":false},` +
-		`{"user":"bob","online":false,"last_seen":"2026-05-04T03:02:01.000000Z"}]}`
+	want := `{"presence":[{"user":"zoe","online":false,"state":"offline"},` +
+		`{"user":"bob","online":false,"state":"offline","last_seen":"2026-05-04T03:02:01.000000Z"},{"user":"ann","online":false,"state":"offline"},` +
+		`{"user":"bob","online":false,"state":"offline","last_seen":"2026-05-04T03:02:01.000000Z"}]}`
 	if got := string(m.Data); got != want {
 		t.Errorf("got %s; want %s", got, want)
 	}
+	live := doctest.Parse(t, docs.AsyncAPI())
+	if err := live.Check(m.Data, doctest.Payload("presenceAnswer")...); err != nil {
+		t.Errorf("%s is not what asyncapi.yaml says: %v", m.Data, err)
+	}
+	live.Fields(t, Query{}, doctest.Payload("presenceRequest")...)
+	live.Fields(t, Answer{}, doctest.Payload("presenceAnswer")...)
 	answer, err := f.ask(people(1000)...)
 	if err != nil || len(answer) != 1000 {
 		t.Errorf("got %d, %v; want 1000 answers", len(answer), err)

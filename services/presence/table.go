@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/online"
 )
 
 // table knows who is on which edge. It is fed by one goroutine, the watch, in the order of the bucket, and by the clock;
@@ -17,7 +18,7 @@ import (
 // dead edge costs one walk over everybody, 0.4 s for a million people who were all on it; BenchmarkBytesPerPerson shows both.
 type table struct {
 	// changed is told of each transition, with the lock held. It must not block.
-	changed func(user chat.UserID, online bool, at time.Time)
+	changed func(user chat.UserID, was, is standing, at time.Time)
 	seed    maphash.Seed
 
 	mu     sync.RWMutex // guards the following fields
@@ -54,9 +55,12 @@ const (
 // shards is into how many maps people are divided, so that a walk over all gives way to those who ask.
 const shards = 64
 
-type hostName struct{ edge, life string }
+type hostName struct {
+	edge, life string
+	state      online.State
+}
 
-// host is one life of an edge.
+// host is one life of an edge, as far as it has people who are in one state: so a person's state takes no room of its own.
 type host struct {
 	hostName
 	people int
@@ -65,18 +69,19 @@ type host struct {
 	dead time.Time
 }
 
-// place says on which hosts a person is, 20 bits each, and whether they were told to be online.
+// place says on which hosts a person is, 20 bits each, and what was told last of how they are.
 type place uint64
 
 const (
 	hostBits       = 20
 	hostMask       = 1<<hostBits - 1
 	inline         = 3
-	told     place = 1 << 60
-	crowded  place = 1 << 61 // the hosts are in table.crowd
+	toldAt         = 60
+	told     place = 7 << toldAt // a standing
+	crowded  place = 1 << 63     // the hosts are in table.crowd
 )
 
-func newTable(changed func(chat.UserID, bool, time.Time)) *table {
+func newTable(changed func(chat.UserID, standing, standing, time.Time)) *table {
 	t := &table{changed: changed, seed: maphash.MakeSeed(), first: true}
 	t.reset()
 	for i := range t.shards {
@@ -126,9 +131,9 @@ func (t *table) ready(now, settleAt time.Time) {
 	t.mu.Unlock()
 	t.walk(func(user chat.UserID, p place) place {
 		_, isFresh := fresh[user]
-		if t.first && p&told == 0 && !isFresh && t.on(user, p) {
+		if is := t.standing(user, p); t.first && p&told == 0 && !isFresh && is != offline {
 			t.online++
-			return p | told // as somebody has told already
+			return p.telling(is) // as somebody has told already
 		}
 		return t.settle(user, p, now)
 	})
@@ -139,7 +144,7 @@ func (t *table) ready(now, settleAt time.Time) {
 	defer t.mu.Unlock()
 	for user, at := range fresh {
 		if t.shard(user)[user] == 0 {
-			t.changed(user, false, at)
+			t.changed(user, unknown, offline, at)
 		}
 	}
 }
@@ -156,8 +161,9 @@ func (t *table) settled(now time.Time) {
 	t.first = false
 	t.mu.Unlock()
 	t.walk(func(user chat.UserID, p place) place {
-		if first && t.phase == live && p&told == 0 && p != 0 && !t.on(user, p) {
-			t.changed(user, false, now) // a dead edge's key: they were online, and nobody was there to tell
+		if first && t.phase == live && p&told == 0 && p != 0 && t.standing(user, p) == offline {
+			// A dead edge's key: they were online, and nobody was there to tell.
+			t.changed(user, t.standingOn(t.hostsOf(user, p), false), offline, now)
 		}
 		return t.settle(user, p, now)
 	})
@@ -180,30 +186,42 @@ func (t *table) walk(fn func(chat.UserID, place) place) {
 
 // settle makes what was told of a person what is so, and tells it. The lock is held.
 func (t *table) settle(user chat.UserID, p place, at time.Time) place {
-	is := t.on(user, p)
+	was, is := p.told(), t.standing(user, p)
 	switch {
-	case is == (p&told != 0), t.phase == rebuilding, t.phase == settling && !is:
+	case is == was, t.phase == rebuilding, t.phase == settling && is.lessThan(was):
 		return p
-	case is:
+	case was == offline:
 		t.online++
-	default:
+	case is == offline:
 		t.online--
 	}
-	t.changed(user, is, at)
-	return p ^ told
+	t.changed(user, was, is, at)
+	return p.telling(is)
 }
 
-// on tells whether a person is on a living host. The lock is held.
-func (t *table) on(user chat.UserID, p place) bool {
+// standing is how a person is by the living hosts they are on. The lock is held.
+func (t *table) standing(user chat.UserID, p place) standing {
 	if p&crowded != 0 {
-		return slices.ContainsFunc(t.crowd[user], func(h uint32) bool { return t.hosts[h].alive })
+		return t.standingOn(t.crowd[user], true)
 	}
-	for ; p&^told != 0; p = (p &^ told) >> hostBits {
-		if t.hosts[p&hostMask].alive {
-			return true
+	var hosts [inline]uint32
+	n := 0
+	for p &^= told; p != 0; p >>= hostBits {
+		hosts[n] = uint32(p & hostMask)
+		n++
+	}
+	return t.standingOn(hosts[:n], true)
+}
+
+// standingOn is how somebody is who is on hosts, or on the living ones of them. The lock is held.
+func (t *table) standingOn(hosts []uint32, living bool) standing {
+	var s standings
+	for _, n := range hosts {
+		if h := &t.hosts[n]; h.alive || !living {
+			s.add(h.state)
 		}
 	}
-	return false
+	return s.all()
 }
 
 // hostsOf lists the hosts of a person. The lock is held.
@@ -232,12 +250,12 @@ func (t *table) withHosts(user chat.UserID, p place, hosts []uint32) place {
 	return p
 }
 
-// put says that a person's key on an edge, in a life of it, was stored.
-func (t *table) put(user chat.UserID, edge, life string, at time.Time, revision uint64) {
+// put says that a person's key on an edge, in a life of it, was stored, and how they are there.
+func (t *table) put(user chat.UserID, edge, life string, state online.State, at time.Time, revision uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.revision = revision
-	n, ok := t.hostNumber(hostName{edge, life})
+	n, ok := t.hostNumber(hostName{edge, life, state})
 	if ok {
 		t.move(user, edge, n, at)
 	}
@@ -286,17 +304,19 @@ func (t *table) move(user chat.UserID, edge string, n uint32, at time.Time) {
 	}
 }
 
-// ask answers whether people are online. It is false while the table is being rebuilt.
-func (t *table) ask(users []chat.UserID) ([]bool, bool) {
+// ask answers how people are. It is false while the table is being rebuilt.
+func (t *table) ask(users []chat.UserID) ([]standing, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if t.phase == rebuilding {
 		return nil, false
 	}
-	out := make([]bool, len(users))
+	out := make([]standing, len(users))
 	for i, user := range users {
 		p := t.shard(user)[user]
-		out[i] = t.on(user, p) || t.phase == settling && p&told != 0
+		if out[i] = t.standing(user, p); t.phase == settling && out[i].lessThan(p.told()) {
+			out[i] = p.told()
+		}
 	}
 	return out, true
 }
