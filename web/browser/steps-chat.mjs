@@ -107,8 +107,12 @@ export async function unread({ anna, ben }) {
 }
 
 export async function typing({ anna, ben }) {
-  await ben.id("send-box").pressSequentially("hm");
-  await eventually(() => anna.id("typing").innerText(), "Ben is typing…", "anna sees ben typing");
+  // The server passes it on once in 2 s, and ben has written much just now: he goes on until it is seen.
+  const seen = async () => {
+    await ben.id("send-box").pressSequentially("m");
+    return anna.id("typing").innerText();
+  };
+  await eventually(seen, "Ben is typing…", "anna sees ben typing");
   await ben.id("send-box").press("Enter");
   await eventually(
     () => anna.page.locator("[data-testid=typing]").innerText(),

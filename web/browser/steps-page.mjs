@@ -57,8 +57,24 @@ export async function group({ anna, ben, carl }) {
   await ben.id("confirm-yes").click();
   await ben.row("Short").waitFor({ state: "detached" });
   await eventually(events(anna), ["You created the group", "Ben left"], "anna's view of ben's leaving");
+  await joinByLink({ anna, carl }, events(anna));
   await ben.row("Sailing on Sunday").click();
   await anna.row("Sailing on Sunday").click();
+}
+
+/** joinByLink lets carl come by the link of the group that anna has open. */
+async function joinByLink({ anna, carl }, events) {
+  await anna.id("group-info").click();
+  await anna.id("invite-make").click();
+  const link = await anna.id("invite-link").inputValue();
+  await accessible(anna.page, "the group panel with a link");
+  await carl.page.goto(link);
+  await carl.id("confirm-yes").click();
+  await eventually(() => carl.id("conversation-title").innerText(), "Short", "the group that carl joined");
+  await anna.id("invite-revoke").click();
+  const last = ["You made a link to join by", "Carl joined", "You revoked the link to join by"];
+  await eventually(async () => (await events()).slice(-3), last, "anna's view of the link");
+  await anna.id("panel-close").click();
 }
 
 export async function reload({ anna, ben }) {

@@ -1,6 +1,7 @@
 // The steps of the story, in their order. Each has a sentence for a name, and leaves the people where the next one
 // finds them: anna and ben at wide screens, with one direct chat and one group between them.
 
+import { after } from "./steps-after.mjs";
 import { direct, limit, order, presence, signUp, text, typing, unread } from "./steps-chat.mjs";
 import { group, keyboard, logOut, offline, phone, reload, scrollBack } from "./steps-page.mjs";
 
@@ -11,6 +12,7 @@ export const steps = [
   ["unread goes up while a chat is not looked at, and is cleared by looking", unread],
   ["typing is shown while somebody types", typing],
   ["presence follows who comes and goes", presence],
+  ["messages are answered, reacted to, edited and deleted, also while one is away", after],
   ["markup stays text, links become links", text],
   ["texts are counted in code points and refused over the limit", limit],
   ["a group has system events, a panel, new and removed members", group],

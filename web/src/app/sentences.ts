@@ -51,6 +51,22 @@ export function changeSentence(change: Change, me: string, names: Names): string
       return user === "" || user === change.by ? `${by} left` : `${by} removed ${whom(user)}`;
     case "title":
       return change.title ? `${by} changed the title to “${change.title}”` : `${by} changed the title`;
+    case "picture":
+      return change.picture ? `${by} changed the picture` : `${by} removed the picture`;
+    case "description":
+      return change.description ? `${by} changed the description` : `${by} removed the description`;
+    case "invite":
+      return change.invite ? `${by} made a link to join by` : `${by} revoked the link to join by`;
+    case "pinned":
+      return `${by} pinned a message`;
+    case "unpinned":
+      return `${by} unpinned a message`;
+    case "blocked":
+      return `${by} blocked this conversation`;
+    case "unblocked":
+      return `${by} opened this conversation again`;
+    case "erased":
+      return `${user ? who(user) : by} deleted all their messages`;
     case "role":
       if (change.role === "owner") return `${who(user)} ${user === me ? "are" : "is"} the owner now`;
       return `${by} made ${whom(user)} ${roleNoun(change.role ?? "member")}`;

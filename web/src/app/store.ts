@@ -9,6 +9,7 @@ import {
   type Member,
   type Presence,
 } from "../chatmesh";
+import { dropIntent } from "./intent";
 import { goTo, openId } from "./route";
 import { faultSentence, type Names, nameOf } from "./sentences";
 import { client } from "./session";
@@ -192,6 +193,11 @@ function copy(): void {
   list.value = current.chats.list().map((entry) => listRow(current, entry));
   const entry = current.chats.get(openId.peek());
   openChat.value = entry ? openView(current, entry) : null;
+  dropIntent(openId.peek(), (seq) =>
+    Boolean(
+      entry?.log.events.some((event) => event.type === "message" && event.seq === seq && !event.deleted),
+    ),
+  );
   if (entry?.members) current.people.watch(entry.members.map((member) => member.user_id));
   typists.value = entry ? current.typing.of(entry.id) : [];
 }

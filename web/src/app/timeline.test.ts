@@ -91,4 +91,17 @@ describe("the timeline", () => {
     const delivered = message(9, { sender: "u1", client_id: "out-b", text: "b" });
     expect(key({ outbox: [waiting("b")] })).toBe(key({ events: [delivered] }));
   });
+
+  test("an answer quotes what is here as it stands now, else what the history says", () => {
+    const reply = { seq: 1, sender: "u3", text: "old", deleted: false };
+    const answer = message(2, { reply_to: 1, reply });
+    const quote = (events: Parameters<typeof rows>[0]["events"]) => {
+      const row = rows({ events: events ?? [] }).at(-1);
+      return row?.kind === "message" ? [row.replyTo, row.replySender, row.replyText, row.replyDeleted] : [];
+    };
+    expect(quote([answer])).toEqual([1, "u3", "old", false]);
+    expect(quote([message(1, { text: "new" }), answer])).toEqual([1, "u2", "new", false]);
+    expect(quote([message(1, { text: "", deleted: true }), answer])).toEqual([1, "u2", "", true]);
+    expect(quote([message(2, { reply_to: 1 })])).toEqual([1, "", "", false]);
+  });
 });

@@ -1,6 +1,13 @@
 // Turns a chat's events and unsent texts into the rows that the conversation shows.
 
-import type { Change, LogEvent, Message, OutboxItem } from "../chatmesh";
+import {
+  type Change,
+  type LogEvent,
+  type Message,
+  type OutboxItem,
+  quoteOf,
+  type Reaction,
+} from "../chatmesh";
 import { dayKey, parseTime } from "./time";
 
 /** CLUSTER_MS is how long messages of one sender stand together under one name and time. */
@@ -19,6 +26,13 @@ export interface MessageRow {
   readonly text: string;
   readonly deleted: boolean;
   readonly edited: boolean;
+  readonly forwarded: boolean;
+  readonly reactions: readonly Reaction[];
+  /** replyTo is the seq of the message that is answered, 0 for none; the other three say what is known of it. */
+  readonly replyTo: number;
+  readonly replySender: string;
+  readonly replyText: string;
+  readonly replyDeleted: boolean;
   readonly at: Date;
   readonly first: boolean;
   readonly last: boolean;
@@ -45,10 +59,13 @@ export interface TimelineInput {
   readonly readUpTo: number;
 }
 
+const NONE: readonly Reaction[] = [];
+
 type Draft = Omit<MessageRow, "first" | "last">;
 
 export function timeline(input: TimelineInput): Row[] {
   const rows: Row[] = [];
+  const bySeq = new Map(input.events.map((event) => [event.seq, event]));
   const delivered = new Set<string>();
   let day = "";
   // The mark stands before the first new message, so that one must be loaded.
@@ -79,7 +96,7 @@ export function timeline(input: TimelineInput): Row[] {
   };
 
   for (const event of input.events) {
-    if (event.type === "opaque") continue;
+    if (event.type !== "message" && event.type !== "chat") continue;
     const at = parseTime(event.type === "message" ? event.sent_at : event.at);
     if (at) enterDay(at);
     if (!marked && event.seq > input.newAfter && !isOwn(event, input.me)) {
@@ -90,14 +107,14 @@ export function timeline(input: TimelineInput): Row[] {
       mark({ kind: "change", key: `s${event.seq}`, seq: event.seq, change: event });
     } else {
       delivered.add(event.client_id);
-      message(fromEvent(event, at ?? new Date(0), input));
+      message({ ...fromEvent(event, at ?? new Date(0), input), ...quoted(event, bySeq) });
     }
   }
   for (const item of input.outbox) {
     if (delivered.has(item.client_id)) continue;
     const at = new Date(item.at);
     enterDay(at);
-    message(unsent(item, at, input.me));
+    message({ ...unsent(item, at, input.me), ...quoted(item, bySeq) });
   }
   flush(true);
   return rows;
@@ -111,7 +128,22 @@ function belongs(a: Draft, b: Draft): boolean {
   return a.sender === b.sender && Math.abs(b.at.getTime() - a.at.getTime()) < CLUSTER_MS;
 }
 
-function fromEvent(event: Message, at: Date, input: TimelineInput): Draft {
+type Quoted = Pick<MessageRow, "replyTo" | "replySender" | "replyText" | "replyDeleted">;
+
+/** quoted says what a message answers: as it stands here, else as the server's history has it. */
+function quoted(answer: Pick<Message, "reply_to" | "reply">, bySeq: ReadonlyMap<number, LogEvent>): Quoted {
+  const replyTo = answer.reply_to ?? 0;
+  const here = bySeq.get(replyTo);
+  const known = here?.type === "message" ? here : answer.reply;
+  return {
+    replyTo,
+    replySender: known?.sender ?? "",
+    replyText: known && !known.deleted ? quoteOf(known.text) : "",
+    replyDeleted: known?.deleted ?? false,
+  };
+}
+
+function fromEvent(event: Message, at: Date, input: TimelineInput): Omit<Draft, keyof Quoted> {
   const own = event.sender === input.me;
   return {
     kind: "message",
@@ -123,6 +155,8 @@ function fromEvent(event: Message, at: Date, input: TimelineInput): Draft {
     text: event.text,
     deleted: event.deleted ?? false,
     edited: event.edited ?? false,
+    forwarded: event.forwarded ?? false,
+    reactions: event.reactions ?? NONE,
     at,
     status: statusOf(event.seq, own, input.readUpTo),
     code: "",
@@ -134,7 +168,7 @@ function statusOf(seq: number, own: boolean, readUpTo: number): Status {
   return seq <= readUpTo ? "read" : "sent";
 }
 
-function unsent(item: OutboxItem, at: Date, me: string): Draft {
+function unsent(item: OutboxItem, at: Date, me: string): Omit<Draft, keyof Quoted> {
   return {
     kind: "message",
     key: item.client_id,
@@ -145,6 +179,8 @@ function unsent(item: OutboxItem, at: Date, me: string): Draft {
     text: item.text,
     deleted: false,
     edited: false,
+    forwarded: false,
+    reactions: NONE,
     at,
     status: item.state === "failed" ? "failed" : "sending",
     code: item.code,

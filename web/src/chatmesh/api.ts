@@ -7,11 +7,13 @@ import type { Tokens } from "./tokens";
 import {
   type Chat,
   type Grant,
+  type Invitation,
   isJson,
   type Page,
   type Presence,
   parseChat,
   parseGrant,
+  parseInvitation,
   parsePage,
   parsePresence,
   parseUser,
@@ -112,6 +114,26 @@ export class Api {
     await this.call({ method: "DELETE", path: `${at(id)}/members/${encodeURIComponent(user)}` });
   }
 
+  /** makeInvite returns the token of a new link to join by; the one before works no more. */
+  async makeInvite(id: string): Promise<string> {
+    const body = await this.call({ method: "POST", path: `${at(id)}/invite`, body: {} });
+    return must(isJson(body) && str(body.token) !== "" ? str(body.token) : null);
+  }
+
+  async revokeInvite(id: string): Promise<void> {
+    await this.call({ method: "DELETE", path: `${at(id)}/invite` });
+  }
+
+  /** invitation fails with not_found for a link that does not stand. */
+  async invitation(token: string): Promise<Invitation> {
+    return must(parseInvitation(await this.call({ method: "GET", path: invite(token) })));
+  }
+
+  /** join fails with forbidden for whom somebody removed. */
+  async join(token: string): Promise<Chat> {
+    return must(parseChat(await this.call({ method: "POST", path: invite(token), body: {} })));
+  }
+
   /** history returns the newest page, or with before the page that ends directly below that seq. */
   async history(id: string, limit: number, before = 0): Promise<Page> {
     const query = `limit=${limit}${before ? `&before=${before}` : ""}`;
@@ -150,6 +172,10 @@ export class Api {
 
 function at(chat: string): string {
   return `/v1/chats/${encodeURIComponent(chat)}`;
+}
+
+function invite(token: string): string {
+  return `/v1/invites/${encodeURIComponent(token)}`;
 }
 
 function grant(body: unknown): Grant {

@@ -1,10 +1,11 @@
 // The part of one chat's sequence that this client holds: ordered, without doubles, and aware of its holes.
 //
 //   1 … head-1   on the server only
-//   head … tail  here, in `events` (opaque events are counted, not kept)
+//   head … tail  here, in `events`: messages as they stand and changes; what became of a message is folded into it
 //   tail + 1     the next event; whatever comes later waits until the hole before it is filled
 
-import type { LogEvent, Page } from "./types";
+import { fold, isLater } from "./fold";
+import type { LogEvent, Message, Page } from "./types";
 
 /** MAX_WAITING bounds the events kept behind a hole: what does not fit is fetched again when the hole is filled. */
 const MAX_WAITING = 500;
@@ -24,8 +25,10 @@ export class ChatLog {
   hasOlder: boolean;
   /** open logs keep their events; others only count them, so that memory goes to chats that are looked at. */
   open = false;
-  /** stale is set by an event of unknown type: it may have changed a message that is held here. */
+  /** stale says that a message that is held here may stand otherwise on the server. */
   stale = false;
+  /** folded is the seq of the last event that changed messages before it: a page must have it in its messages. */
+  private folded = 0;
 
   private readonly waiting = new Map<number, LogEvent>();
 
@@ -69,7 +72,10 @@ export class ChatLog {
 
   /** skipHole gives up on what is missing before the first waiting event. */
   skipHole(): Applied {
-    if (this.waiting.size > 0) this.tail = Math.min(...this.waiting.keys()) - 1;
+    if (this.waiting.size > 0) {
+      this.tail = Math.min(...this.waiting.keys()) - 1;
+      this.stale = true;
+    }
     const joined: LogEvent[] = [];
     this.drain(joined);
     return { events: joined, hole: this.hole };
@@ -84,7 +90,7 @@ export class ChatLog {
     const to = Math.max(page.to, page.events.length === 0 ? old : 0);
     const later = this.open && this.head <= to + 1 ? this.events.filter((event) => event.seq > to) : [];
     this.open = true;
-    this.stale = false;
+    this.stale = this.isOld(page);
     this.events = [...page.events.filter(isKept), ...later];
     this.head = page.from || to + 1;
     this.tail = Math.max(old, to);
@@ -98,15 +104,35 @@ export class ChatLog {
   prepend(page: Page): void {
     const older = page.events.filter((event) => event.seq < this.head && isKept(event));
     this.events = [...older, ...this.events];
+    if (this.isOld(page)) this.stale = true;
     if (page.from > 0 && page.from < this.head) this.head = page.from;
     this.hasOlder = page.hasMore && page.to > 0;
   }
 
-  /** refold replaces events by their newer form, after edits, deletions and the like. */
-  refold(page: Page): void {
+  /** isOld says that the page was read before an event that has changed messages here since. */
+  isOld(page: Page): boolean {
+    return page.foldedTo !== undefined && page.foldedTo < this.folded;
+  }
+
+  /**
+   * refold takes messages of a page of history in place of those held here, and leaves out what the page covers and does not
+   * have: the user has hidden that. It does nothing with an old page, and says so by false.
+   */
+  refold(page: Page): boolean {
+    if (this.isOld(page)) return false;
     const fresh = new Map(page.events.map((event) => [event.seq, event]));
-    this.events = this.events.map((event) => fresh.get(event.seq) ?? event);
+    const covered = (seq: number) => page.foldedTo !== undefined && seq >= page.from && seq <= page.to;
+    this.events = this.events.flatMap((event) => {
+      const found = fresh.get(event.seq);
+      return found ? [found] : covered(event.seq) ? [] : [event];
+    });
     this.stale = false;
+    return true;
+  }
+
+  /** hide takes messages out of this user's sight. */
+  hide(seqs: readonly number[]): void {
+    this.events = this.events.filter((event) => event.type !== "message" || !seqs.includes(event.seq));
   }
 
   /** moveTo jumps to a later tail without the events between, which stay the server's to tell. */
@@ -133,8 +159,21 @@ export class ChatLog {
     this.waiting.delete(event.seq);
     joined.push(event);
     if (event.type === "opaque") this.stale = true;
-    else if (this.open) this.events = [...this.events, event];
+    if (isLater(event)) {
+      this.folded = event.seq;
+      this.events = this.events.map((old) => (old.type === "message" ? fold(old, event) : old));
+    }
+    if (this.open && isKept(event)) {
+      this.events = [...this.events, event];
+      if (event.type === "message" && this.quotesUnknown(event)) this.stale = true;
+    }
     if (!this.open) this.head = this.tail + 1;
+  }
+
+  /** quotesUnknown: the server's history has to say what a message answers that is not held here. */
+  private quotesUnknown(message: Message): boolean {
+    const { reply_to: target, reply } = message;
+    return target !== undefined && !reply && !this.events.some((event) => event.seq === target);
   }
 
   private drain(joined: LogEvent[]): void {
@@ -148,5 +187,5 @@ export class ChatLog {
 }
 
 function isKept(event: LogEvent): boolean {
-  return event.type !== "opaque";
+  return event.type === "message" || event.type === "chat";
 }

@@ -1,6 +1,7 @@
 // The user's chats: what the list shows of each, kept right by snapshots and live events alike.
 
 import { ChatLog } from "./chatlog";
+import { fold, isLater } from "./fold";
 import type { Change, Chat, ChatKind, LogEvent, Member, Message } from "./types";
 import { Unread } from "./unread";
 
@@ -58,7 +59,7 @@ export class Chats {
     }
     if (chat.peer) entry.peer = chat.peer;
     if (chat.members) this.takeMembers(entry, chat.members);
-    if (chat.last_message) note(entry, chat.last_message);
+    if (chat.last_message) this.listed(entry, chat.last_message, asOf);
     if (old && chat.unread !== undefined) {
       old.unread.fromServer(chat.read_seq ?? 0, chat.unread, asOf);
     }
@@ -84,6 +85,8 @@ export class Chats {
 
   /** happened takes an event that has just joined the chat's log. */
   happened(entry: Entry, event: LogEvent): void {
+    if (isLater(event) && entry.lastMessage) entry.lastMessage = fold(entry.lastMessage, event);
+    if (event.type === "edit" || event.type === "deletion" || event.type === "reaction") return;
     this.sortLike([entry.id]);
     if (event.type === "message") {
       note(entry, event);
@@ -102,6 +105,23 @@ export class Chats {
   /** isOut says whether the event ends this user's membership. */
   isOut(event: LogEvent): boolean {
     return event.type === "chat" && event.change === "member_removed" && event.user === this.me;
+  }
+
+  /** hide takes messages out of the sight of this user, and reports whether the list has to say what is the last one now. */
+  hide(entry: Entry, seqs: readonly number[]): boolean {
+    entry.log.hide(seqs);
+    if (!entry.lastMessage || !seqs.includes(entry.lastMessage.seq)) return false;
+    entry.lastMessage =
+      entry.log.events.flatMap((event) => (event.type === "message" ? [event] : [])).at(-1) ?? null;
+    return entry.lastMessage === null;
+  }
+
+  /** listed takes the last message of a snapshot, which may be older than what has come live. */
+  private listed(entry: Entry, message: Message, asOf: number): void {
+    const known = entry.lastMessage;
+    const same = known?.seq === message.seq;
+    if (same && (known.deleted || asOf < entry.log.tail)) return;
+    note(entry, message);
   }
 
   private create(chat: Chat): Entry {

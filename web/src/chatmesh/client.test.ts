@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { change, message, seqs, settle, Wires } from "../testing/fakes";
+import { change, deletion, edit, message, seqs, settle, Wires } from "../testing/fakes";
 import type { Api } from "./api";
 import { ChatClient } from "./client";
 import { ChatError } from "./errors";
@@ -242,6 +242,10 @@ describe("the client", () => {
     wires.last.receive({ type: "typing", chat: "c1", user: "u2" });
     wires.last.receive({ ...message(6) });
     expect(client.typing.of("c1")).toEqual([]);
+    wires.last.receive({ type: "typing", chat: "c1", user: "u2", expires_in_ms: 6_000 });
+    expect(client.typing.of("c1")).toEqual(["u2"]);
+    wires.last.receive({ type: "typing", chat: "c1", user: "u2", stopped: true });
+    expect(client.typing.of("c1")).toEqual([]);
   });
 
   test("the others are told of typing every three seconds at most", async () => {
@@ -277,7 +281,7 @@ describe("the client", () => {
     server.history = [message(5)];
     await client.open("c1");
     server.history = [message(5, { text: "edited", edited: true })];
-    wires.last.receive({ type: "edit", chat: "c1", seq: 6, n: 3, target: 5 });
+    wires.last.receive({ type: "poll_closed", chat: "c1", seq: 6, n: 3, target: 5 });
     await vi.advanceTimersByTimeAsync(500);
     expect(entry("c1").log.tail).toBe(6);
     expect(entry("c1").log.events[0]).toMatchObject({ text: "edited" });
@@ -287,5 +291,78 @@ describe("the client", () => {
     const { wires, entry } = await stage([chat("c1")]);
     wires.last.receive({ type: "delivered", chat: "c1", seq: 6, user: "u2" });
     expect(entry("c1").log.tail).toBe(5);
+  });
+
+  test("edits and deletions change the preview, count nothing and move no chat", async () => {
+    const { wires, client, entry } = await stage([chat("c1"), chat("c2")]);
+    wires.last.receive({ ...message(6) });
+    wires.last.receive({ ...message(6, { chat: "c2" }) });
+    wires.last.receive({ ...edit(7, 6, "other words"), n: 2 });
+    expect(entry("c1").lastMessage?.text).toBe("other words");
+    wires.last.receive({ ...deletion(8, 6), n: 2 });
+    expect(entry("c1").lastMessage).toMatchObject({ text: "", deleted: true });
+    expect([entry("c1").unread.count, entry("c1").log.tail]).toEqual([1, 8]);
+    expect(client.chats.list().map((item) => item.id)).toEqual(["c2", "c1"]);
+  });
+
+  test("a list that is older than the deletion does not bring the text back", async () => {
+    const { wires, client, server, entry } = await stage([chat("c1", { last_message: message(5) })]);
+    wires.last.receive({ ...deletion(6, 5), n: 2 });
+    server.list = [chat("c1", { last_message: message(5) })];
+    wires.last.receive({ type: "resync" });
+    await settle();
+    expect(entry("c1").lastMessage?.deleted).toBe(true);
+    expect(JSON.stringify([...client.chats.list()])).not.toContain("text 5");
+  });
+
+  test("the stub of an own message ends its copy in the outbox and in the browser", async () => {
+    const { wires, client, store } = await stage([chat("c1")]);
+    client.send("c1", "a secret");
+    const id = client.outbox.of("c1")[0]?.client_id ?? "";
+    const stub = { type: "message", chat: "c1", seq: 6, sender: "u1", client_id: id, sent_at: "t" };
+    wires.last.receive({ ...stub, deleted: { seq: 7, by: "u1", at: "t" } });
+    expect(client.outbox.of("c1")).toEqual([]);
+    const kept = Array.from({ length: store.length }, (_, at) => store.getItem(store.key(at) ?? ""));
+    expect(kept.join()).not.toContain("a secret");
+  });
+
+  test("an answer goes out with the message that it answers, also after a reload", async () => {
+    const { wires, client, store } = await stage([chat("c1")]);
+    client.send("c1", "yes", 4);
+    expect(wires.last.of("send")[0]).toMatchObject({ text: "yes", reply_to: 4 });
+    const again = await stage([chat("c1")], store);
+    expect(again.wires.last.of("send")[0]).toMatchObject({ text: "yes", reply_to: 4 });
+  });
+
+  test("what is done with a message goes to the server, and a refusal is told", async () => {
+    const { wires, client } = await stage([chat("c1")]);
+    const edited = client.actions.edit("c1", 4, "better");
+    wires.last.answer("edit", { type: "ack", chat: "c1", seq: 6 });
+    await edited;
+    const reacted = client.actions.react("c1", 4, "👍", false);
+    expect(wires.last.of("react")[0]).toMatchObject({ seq: 4, emoji: "👍" });
+    wires.last.answer("react", { type: "error", code: "conflict", message: "too many" });
+    await expect(reacted).rejects.toMatchObject({ code: "conflict" });
+    expect(wires.last.of("edit")[0]).toMatchObject({ seq: 4, text: "better" });
+  });
+
+  test("what is hidden on another device goes, and the list asks what is last", async () => {
+    const { wires, server, entry } = await stage([chat("c1", { last_message: message(5) })]);
+    const lists = server.lists;
+    wires.last.receive({ type: "hidden", chat: "c1", seqs: [5] });
+    expect(entry("c1").lastMessage).toBeNull();
+    await settle();
+    expect(server.lists).toBe(lists + 1);
+  });
+
+  test("somebody who stops typing is heeded, and so is the time that the server gives", async () => {
+    const { wires, client } = await stage([chat("c1")]);
+    wires.last.receive({ type: "typing", chat: "c1", user: "u2", expires_in_ms: 6_000 });
+    expect(client.typing.of("c1")).toEqual(["u2"]);
+    wires.last.receive({ type: "typing", chat: "c1", user: "u2", stopped: true });
+    expect(client.typing.of("c1")).toEqual([]);
+    wires.last.receive({ type: "typing", chat: "c1", user: "u2", expires_in_ms: 1_000 });
+    await vi.advanceTimersByTimeAsync(1_001);
+    expect(client.typing.of("c1")).toEqual([]);
   });
 });

@@ -1,5 +1,6 @@
 // The client of one logged-in user: keeps chats, people and outbox in step with the server over one connection.
 
+import { Actions } from "./actions";
 import type { Api, NewChat } from "./api";
 import { CatchUp } from "./catchup";
 import { Chats, type Entry } from "./chats";
@@ -14,7 +15,7 @@ import type { ClientEvents, ClientOptions } from "./options";
 import { Outbox, type OutboxItem } from "./outbox";
 import { PeerReads } from "./peerreads";
 import { People } from "./people";
-import { Refold } from "./refold";
+import { newEnough, Refold } from "./refold";
 import { textFault, wellFormed } from "./text";
 import {
   type Chat,
@@ -42,7 +43,9 @@ export class ChatClient extends Emitter<ClientEvents> {
   readonly typing: Typing;
   readonly outbox: Outbox;
   readonly connection: Connection;
+  readonly actions: Actions;
 
+  private welcomes = 0;
   private readonly api: Api;
   private readonly delivery: Delivery;
   private readonly cursors: ReadCursors;
@@ -69,6 +72,7 @@ export class ChatClient extends Emitter<ClientEvents> {
     });
     const request = (frame: Json, ms: number) => this.connection.request(frame, ms);
     const online = () => this.connection.online;
+    this.actions = new Actions(request, (chat, seq) => this.hidden(chat, [seq]));
     this.people = new People({
       store,
       me,
@@ -155,9 +159,10 @@ export class ChatClient extends Emitter<ClientEvents> {
     const entry = this.known(chat);
     const members = entry.members === null ? this.loadMembers(chat) : null;
     if (!entry.log.open) {
-      const page = await this.api.history(chat, HISTORY_PAGE);
+      const page = await newEnough(entry.log, () => this.api.history(chat, HISTORY_PAGE));
       for (const event of page.events) this.settle(event);
       this.joined(entry, entry.log.openAt(page).events);
+      this.refold.soon(entry);
       this.people.want(page.events.flatMap(peopleOf));
     }
     await members;
@@ -173,7 +178,7 @@ export class ChatClient extends Emitter<ClientEvents> {
     const { log } = this.known(chat);
     if (!log.hasOlder) return;
     const head = log.head;
-    const page = await this.api.history(chat, HISTORY_PAGE, head);
+    const page = await newEnough(log, () => this.api.history(chat, HISTORY_PAGE, head));
     if (log.head === head) log.prepend(page);
     this.people.want(page.events.flatMap(peopleOf));
     this.emit("log", chat);
@@ -197,11 +202,11 @@ export class ChatClient extends Emitter<ClientEvents> {
     return created.id;
   }
 
-  /** send puts a text on its way. Errors: empty, too_long, outbox_full. */
-  send(chat: string, text: string): void {
+  /** send puts a text on its way, as the answer to a message unless replyTo is 0. Errors: empty, too_long, outbox_full. */
+  send(chat: string, text: string, replyTo = 0): void {
     const fault = textFault(text);
     if (fault) throw new ChatError(fault, "this text cannot be sent");
-    this.outbox.add(chat, wellFormed(text));
+    this.outbox.add(chat, wellFormed(text), Date.now(), replyTo);
     this.typing.sent(chat);
     this.delivery.kick(chat);
     this.emit("log", chat);
@@ -237,6 +242,7 @@ export class ChatClient extends Emitter<ClientEvents> {
     this.people.reconnected();
     this.delivery.kickAll();
     this.cursors.flush();
+    if (this.welcomes++ > 0) this.refold.allSoon(this.chats.list());
     void this.listing.refresh();
   }
 
@@ -246,12 +252,12 @@ export class ChatClient extends Emitter<ClientEvents> {
       case "message":
       case "chat":
         return this.event(frame);
+      case "hidden":
+        return this.hidden(chat, Array.isArray(frame.seqs) ? frame.seqs.map(seqOf) : []);
       case "read":
         return this.readBy(chat, str(frame.user), seqOf(frame.seq));
       case "typing":
-        if (str(frame.user) !== this.me.id && this.chats.get(chat)) this.typing.seen(chat, str(frame.user));
-        this.people.want([str(frame.user)]);
-        return;
+        return this.typed(chat, frame);
       case "presence": {
         const presence = parsePresence(frame);
         if (presence) this.people.present(presence);
@@ -266,6 +272,22 @@ export class ChatClient extends Emitter<ClientEvents> {
         // Types of later servers: those of the chat's sequence carry n, as all of its events do.
         if (typeof frame.n === "number") this.event(frame);
     }
+  }
+
+  private typed(chat: string, frame: Json): void {
+    const user = str(frame.user);
+    if (frame.stopped === true) return this.typing.done(chat, user);
+    const ms = seqOf(frame.expires_in_ms) || undefined;
+    if (user !== this.me.id && this.chats.get(chat)) this.typing.seen(chat, user, ms);
+    this.people.want([user]);
+  }
+
+  private hidden(chat: string, seqs: readonly number[]): void {
+    const entry = this.chats.get(chat);
+    if (!entry) return;
+    if (this.chats.hide(entry, seqs)) void this.listing.refresh();
+    this.emit("log", chat);
+    this.emit("chats", undefined);
   }
 
   private event(frame: Json): void {
@@ -301,10 +323,11 @@ export class ChatClient extends Emitter<ClientEvents> {
 
   /** acked takes the ack for the event itself; if events before it are still missing, that shows as a hole. */
   private acked(item: OutboxItem, seq: number, sentAt: string): void {
-    const { chat, client_id, text } = item;
+    const { chat, client_id, text, reply_to } = item;
     this.outbox.acked(client_id);
     const sent_at = sentAt || new Date().toISOString();
-    this.event({ type: "message", chat, seq, sender: this.me.id, client_id, text, sent_at });
+    const answer = reply_to ? { reply_to } : {};
+    this.event({ type: "message", chat, seq, sender: this.me.id, client_id, text, sent_at, ...answer });
     if ((this.chats.get(chat)?.log.tail ?? 0) >= seq) this.outbox.remove(client_id);
     this.emit("log", chat);
   }
@@ -329,6 +352,7 @@ export class ChatClient extends Emitter<ClientEvents> {
 
   /** jumped: counts must come from the server; the log goes on where it is. */
   private jumped(entry: Entry): void {
+    this.refold.soon(entry);
     this.emit("log", entry.id);
     void this.listing.refresh();
   }

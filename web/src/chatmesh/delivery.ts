@@ -60,7 +60,8 @@ export class Delivery {
   }
 
   private async deliver(item: OutboxItem): Promise<void> {
-    const frame = { type: "send", chat: item.chat, client_id: item.client_id, text: item.text };
+    const { chat, client_id, text, reply_to } = item;
+    const frame = { type: "send", chat, client_id, text, ...(reply_to ? { reply_to } : {}) };
     this.sent.add(item.client_id);
     try {
       const ack = await this.options.request(frame, ACK_WITHIN_MS);

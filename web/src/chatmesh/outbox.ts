@@ -4,7 +4,7 @@
 import { ChatError } from "./errors";
 import { uuidv7 } from "./ids";
 import { type KeyValue, keysWith, load, save } from "./storage";
-import { isJson, str } from "./types";
+import { isJson, seqOf, str } from "./types";
 
 export const MAX_UNSENT = 200;
 /** MAX_UNSENT_CHARS bounds all unsent texts of a user together, in UTF-16 units: browsers give about 5 million. */
@@ -17,6 +17,8 @@ export interface OutboxItem {
   readonly chat: string;
   readonly client_id: string;
   readonly text: string;
+  /** reply_to is the seq of the message that this one answers. */
+  readonly reply_to?: number;
   /** at is when it was written, in milliseconds of this machine's clock. */
   readonly at: number;
   readonly state: OutboxState;
@@ -64,13 +66,21 @@ export class Outbox {
   }
 
   /** add keeps a new text. Error: outbox_full. */
-  add(chat: string, text: string, now = Date.now()): OutboxItem {
+  add(chat: string, text: string, now = Date.now(), replyTo = 0): OutboxItem {
     const pending = this.pending();
     const chars = pending.reduce((sum, item) => sum + item.text.length, text.length);
     if (pending.length >= MAX_UNSENT || chars > MAX_UNSENT_CHARS) {
       throw new ChatError("outbox_full", "too many messages are waiting to be sent");
     }
-    const item: OutboxItem = { chat, client_id: uuidv7(now), text, at: now, state: "sending", code: "" };
+    const item: OutboxItem = {
+      chat,
+      client_id: uuidv7(now),
+      text,
+      ...(replyTo ? { reply_to: replyTo } : {}),
+      at: now,
+      state: "sending",
+      code: "",
+    };
     this.put(item);
     return item;
   }
@@ -129,6 +139,7 @@ function parseItem(raw: unknown): OutboxItem | null {
     chat: str(raw.chat),
     client_id: str(raw.client_id),
     text: str(raw.text),
+    ...(seqOf(raw.reply_to) ? { reply_to: seqOf(raw.reply_to) } : {}),
     at: typeof raw.at === "number" ? raw.at : 0,
     state: raw.state === "failed" ? "failed" : "sending",
     code: str(raw.code),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { parseChat, parseEvent, parsePage, parsePresence } from "./types";
+import { parseChat, parseEvent, parseInvitation, parsePage, parsePresence } from "./types";
 
 describe("the border to the server", () => {
   test("a message is read, and later fields are ignored", () => {
@@ -49,6 +49,27 @@ describe("the border to the server", () => {
     { type: "message", chat: "c1" },
     { type: "message", chat: "c1", seq: 1.5 },
   ])("%j is no event", (raw) => expect(parseEvent(raw)).toBeNull());
+
+  test("what a group shows of itself comes with its changes", () => {
+    const raw = { type: "chat", chat: "c1", seq: 2, by: "u1", at: "t" };
+    expect(parseEvent({ ...raw, change: "picture", picture: "https://a.example/p" })).toMatchObject({
+      picture: "https://a.example/p",
+    });
+    expect(parseEvent({ ...raw, change: "description", description: "about" })).toMatchObject({
+      description: "about",
+    });
+    expect(parseEvent({ ...raw, change: "invite", invite: "" })).not.toHaveProperty("invite");
+  });
+
+  test("an invitation needs an id, and says whether one is in already", () => {
+    const group = { id: "g1", title: "Tea", members_count: 3 };
+    expect(parseInvitation({ ...group, picture: "https://a.example/p" })).toEqual({
+      ...group,
+      member: false,
+    });
+    expect(parseInvitation({ ...group, member: true })?.member).toBe(true);
+    expect(parseInvitation({ title: "Tea" })).toBeNull();
+  });
 
   test("a created event brings kind, title and members", () => {
     const members = [{ user_id: "u1", role: "owner" }, { user_id: "u2" }, { nobody: 1 }];
@@ -111,5 +132,42 @@ describe("the border to the server", () => {
     });
     expect(parsePresence({ user_id: "u1", online: false, last_seen: "t" })).toMatchObject({ last_seen: "t" });
     expect(parsePresence({ online: true })).toBeNull();
+  });
+
+  test("a page of history says up to where its messages are folded", () => {
+    const raw = {
+      ...{
+        type: "message",
+        chat: "c1",
+        seq: 5,
+        n: 3,
+        sender: "u1",
+        client_id: "a",
+        text: "now",
+        sent_at: "t",
+      },
+      ...{ edits: 2, edited_at: "t", reply_to: 3, reply: { seq: 3, sender: "u2", deleted: true } },
+      reactions: [{ emoji: "👍", count: 2, users: ["u1", "u2"] }, { emoji: "" }],
+    };
+    const page = parsePage({ messages: [raw], from_seq: 4, to_seq: 6, folded_to: 8 });
+    expect(page.foldedTo).toBe(8);
+    expect(page.events[0]).toEqual({
+      ...{ type: "message", chat: "c1", seq: 5, sender: "u1", client_id: "a", text: "now", sent_at: "t" },
+      ...{ edited: true, folded: 8, reply_to: 3 },
+      reply: { seq: 3, sender: "u2", text: "", deleted: true },
+      reactions: [{ emoji: "👍", count: 2, users: ["u1", "u2"] }],
+    });
+  });
+
+  test("a mark without its message is an event that only counts", () => {
+    expect(parseEvent({ type: "edit", chat: "c1", seq: 4, text: "x" })).toMatchObject({ type: "opaque" });
+    expect(parseEvent({ type: "deletion", chat: "c1", seq: 4, target: 2, by: "u1" })).toMatchObject({
+      type: "deletion",
+      target: 2,
+    });
+  });
+
+  test("somebody can be away", () => {
+    expect(parsePresence({ user: "u1", online: true, state: "away" })).toMatchObject({ away: true });
   });
 });

@@ -34,7 +34,56 @@ export interface Message {
   readonly sent_at: string;
   readonly edited?: boolean;
   readonly deleted?: boolean;
+  /** reply_to is the seq of the message that this one answers. */
+  readonly reply_to?: number;
+  /** reply is what the server's history shows of that message; a live one comes without. */
+  readonly reply?: Reply;
+  readonly forwarded?: boolean;
+  readonly reactions?: readonly Reaction[];
+  /** folded is the seq up to which all that became of the message is in it; its own where absent. */
+  readonly folded?: number;
 }
+
+export interface Reply {
+  readonly seq: number;
+  readonly sender: string;
+  readonly text: string;
+  readonly deleted: boolean;
+}
+
+export interface Reaction {
+  readonly emoji: string;
+  readonly count: number;
+  readonly users: readonly string[];
+}
+
+interface Marking {
+  readonly chat: string;
+  readonly seq: number;
+  /** target is the seq of the message concerned. */
+  readonly target: number;
+  readonly by: string;
+}
+
+/** Edit has no text where the message has been deleted since. */
+export interface Edit extends Marking {
+  readonly type: "edit";
+  readonly text: string;
+  readonly deleted?: boolean;
+}
+
+export interface Deletion extends Marking {
+  readonly type: "deletion";
+}
+
+export interface Reacted extends Marking {
+  readonly type: "reaction";
+  readonly emoji: string;
+  readonly removed?: boolean;
+}
+
+/** Mark is an event that changes a message before it. */
+export type Mark = Edit | Deletion | Reacted;
 
 /** Change is an event about the chat itself: created, member_added, member_removed, role, title … */
 export interface Change {
@@ -47,6 +96,9 @@ export interface Change {
   readonly user?: string;
   readonly role?: string;
   readonly title?: string;
+  readonly picture?: string;
+  readonly description?: string;
+  readonly invite?: string;
   readonly kind?: ChatKind;
   readonly members?: readonly Member[];
 }
@@ -58,7 +110,7 @@ export interface Opaque {
   readonly seq: number;
 }
 
-export type LogEvent = Message | Change | Opaque;
+export type LogEvent = Message | Mark | Change | Opaque;
 
 /** Chat is a chat as the lists and lookups of the API give it; what the server left out is absent. */
 export interface Chat {
@@ -74,10 +126,19 @@ export interface Chat {
   readonly members?: readonly Member[];
 }
 
+/** Invitation is what the holder of a link sees of a group before they join. */
+export interface Invitation {
+  readonly id: string;
+  readonly title: string;
+  readonly members_count: number;
+  readonly member: boolean;
+}
+
 /** peopleOf lists the users whom an event names. */
 export function peopleOf(event: LogEvent): string[] {
-  if (event.type === "message") return [event.sender];
+  if (event.type === "message") return event.reply ? [event.sender, event.reply.sender] : [event.sender];
   if (event.type === "opaque") return [];
+  if (event.type !== "chat") return [event.by];
   return [event.by, event.user ?? "", ...(event.members ?? []).map((member) => member.user_id)];
 }
 
@@ -87,11 +148,15 @@ export interface Page {
   readonly from: number;
   readonly to: number;
   readonly hasMore: boolean;
+  /** foldedTo is the seq up to which all that became of its messages is in them; absent where events are bare. */
+  readonly foldedTo?: number;
 }
 
 export interface Presence {
   readonly user_id: string;
   readonly online: boolean;
+  /** away: connected, but nobody is at any of the devices. */
+  readonly away?: boolean;
   readonly last_seen?: string;
 }
 
@@ -151,23 +216,70 @@ export function parseEvent(raw: unknown): LogEvent | null {
   if (chat === "" || seq === 0) return null;
   if (raw.type === "message") return parseMessage(raw, chat, seq);
   if (raw.type === "chat") return parseChange(raw, chat, seq);
-  return { type: "opaque", chat, seq };
+  return parseMark(raw, chat, seq) ?? { type: "opaque", chat, seq };
 }
 
 function parseMessage(raw: Json, chat: string, seq: number): Message {
-  const deleted = raw.deleted === true || typeof raw.deleted_at === "string" || typeof raw.text !== "string";
-  const edited = raw.edited === true || typeof raw.edited_at === "string";
-  return {
-    type: "message",
+  const deleted = isJson(raw.deleted) || raw.deleted === true || typeof raw.text !== "string";
+  const bare = {
+    type: "message" as const,
     chat,
     seq,
     sender: str(raw.sender),
     client_id: str(raw.client_id),
-    text: deleted ? "" : str(raw.text),
     sent_at: str(raw.sent_at),
-    ...(edited ? { edited } : {}),
-    ...(deleted ? { deleted } : {}),
   };
+  if (deleted) return { ...bare, text: "", deleted };
+  const edited = seqOf(raw.edits) > 0 || typeof raw.edited_at === "string";
+  const reply = parseReply(raw.reply);
+  const reactions = parseReactions(raw.reactions);
+  const replyTo = seqOf(raw.reply_to) || (reply?.seq ?? 0);
+  return {
+    ...bare,
+    text: str(raw.text),
+    ...(edited ? { edited } : {}),
+    ...(replyTo ? { reply_to: replyTo } : {}),
+    ...(reply ? { reply } : {}),
+    ...(isJson(raw.forwarded) ? { forwarded: true } : {}),
+    ...(reactions.length > 0 ? { reactions } : {}),
+  };
+}
+
+function parseReply(raw: unknown): Reply | null {
+  if (!isJson(raw) || seqOf(raw.seq) === 0) return null;
+  const deleted = isJson(raw.deleted) || raw.deleted === true;
+  return { seq: seqOf(raw.seq), sender: str(raw.sender), text: deleted ? "" : str(raw.text), deleted };
+}
+
+function parseReactions(raw: unknown): readonly Reaction[] {
+  return list(raw).flatMap((item) => {
+    if (!isJson(item) || str(item.emoji) === "" || seqOf(item.count) === 0) return [];
+    const users = list(item.users).map(str);
+    return [{ emoji: str(item.emoji), count: seqOf(item.count), users }];
+  });
+}
+
+/** parseMark returns null for what names no message, and for types that this client does not know. */
+function parseMark(raw: Json, chat: string, seq: number): Mark | null {
+  const marking = { chat, seq, target: seqOf(raw.target), by: str(raw.by) };
+  if (marking.target === 0) return null;
+  switch (raw.type) {
+    case "deletion":
+      return { type: "deletion", ...marking };
+    case "edit":
+      if (typeof raw.text !== "string") return { type: "edit", ...marking, text: "", deleted: true };
+      return { type: "edit", ...marking, text: raw.text };
+    case "reaction":
+      if (str(raw.emoji) === "") return null;
+      return {
+        type: "reaction",
+        ...marking,
+        emoji: str(raw.emoji),
+        ...(raw.removed === true ? { removed: true } : {}),
+      };
+    default:
+      return null;
+  }
 }
 
 function parseChange(raw: Json, chat: string, seq: number): Change {
@@ -181,6 +293,9 @@ function parseChange(raw: Json, chat: string, seq: number): Change {
     ...(str(raw.user) ? { user: str(raw.user) } : {}),
     ...(str(raw.role) ? { role: str(raw.role) } : {}),
     ...(str(raw.title) ? { title: str(raw.title) } : {}),
+    ...(str(raw.picture) ? { picture: str(raw.picture) } : {}),
+    ...(str(raw.description) ? { description: str(raw.description) } : {}),
+    ...(str(raw.invite) ? { invite: str(raw.invite) } : {}),
     ...(raw.kind === "direct" || raw.kind === "group" ? { kind: raw.kind } : {}),
     ...(Array.isArray(raw.members) ? { members: parseMembers(raw.members) } : {}),
   };
@@ -208,6 +323,17 @@ export function parseChat(raw: unknown): Chat | null {
   };
 }
 
+/** parseInvitation returns null without an id. */
+export function parseInvitation(raw: unknown): Invitation | null {
+  if (!isJson(raw) || str(raw.id) === "") return null;
+  return {
+    id: str(raw.id),
+    title: str(raw.title),
+    members_count: seqOf(raw.members_count),
+    member: raw.member === true,
+  };
+}
+
 /**
  * parsePage reads a page of history or of `sync`. Where the server does not say what the page covers, its
  * events do; an empty page without that covers nothing (to < from).
@@ -220,12 +346,18 @@ export function parsePage(raw: unknown): Page {
     .sort((a, b) => a.seq - b.seq);
   const from = seqOf(body.from_seq) || (events[0]?.seq ?? 0);
   const to = Math.max(seqOf(body.to_seq), events.at(-1)?.seq ?? 0);
+  const foldedTo = seqOf(body.folded_to);
   return {
-    events,
+    events: foldedTo > 0 ? events.map((event) => foldedAt(event, foldedTo)) : events,
     from: events[0] ? Math.min(from, events[0].seq) : from,
     to,
     hasMore: body.has_more === true,
+    ...(foldedTo > 0 ? { foldedTo } : {}),
   };
+}
+
+function foldedAt(event: LogEvent, folded: number): LogEvent {
+  return event.type === "message" ? { ...event, folded } : event;
 }
 
 export function parsePresence(raw: unknown): Presence | null {
@@ -233,5 +365,10 @@ export function parsePresence(raw: unknown): Presence | null {
   const user = str(raw.user_id) || str(raw.user);
   if (user === "") return null;
   const seen = str(raw.last_seen);
-  return { user_id: user, online: raw.online === true, ...(seen ? { last_seen: seen } : {}) };
+  return {
+    user_id: user,
+    online: raw.online === true,
+    ...(raw.state === "away" ? { away: true } : {}),
+    ...(seen ? { last_seen: seen } : {}),
+  };
 }

@@ -14,18 +14,19 @@ export class Typing {
     return [...(this.timers.get(chat)?.keys() ?? [])];
   }
 
-  seen(chat: string, user: string): void {
+  /** seen shows the sign for ms, unless it comes again. */
+  seen(chat: string, user: string, ms = TYPING_SHOWN_MS): void {
     const users = this.timers.get(chat) ?? new Map();
     this.timers.set(chat, users);
     clearTimeout(users.get(user));
     users.set(
       user,
-      setTimeout(() => this.done(chat, user), TYPING_SHOWN_MS),
+      setTimeout(() => this.done(chat, user), ms),
     );
     this.changed(chat);
   }
 
-  /** done ends the sign at once: the message is there. */
+  /** done ends the sign at once: the message is there, or they have stopped. */
   done(chat: string, user: string): void {
     const users = this.timers.get(chat);
     if (!users?.has(user)) return;

@@ -2,7 +2,7 @@
 
 import { vi } from "vitest";
 import type { Wire } from "../chatmesh/connection";
-import type { Change, Json, Message } from "../chatmesh/types";
+import type { Change, Deletion, Edit, Json, Message, Reacted } from "../chatmesh/types";
 
 export class FakeWire implements Wire {
   onopen: Wire["onopen"] = null;
@@ -93,4 +93,16 @@ export function change(seq: number, rest: Partial<Change> = {}): Change {
 
 export function seqs(events: readonly { readonly seq: number }[]): number[] {
   return events.map((event) => event.seq);
+}
+
+export function edit(seq: number, target: number, text: string): Edit {
+  return { type: "edit", chat: "c1", seq, target, by: "u2", text };
+}
+
+export function deletion(seq: number, target: number): Deletion {
+  return { type: "deletion", chat: "c1", seq, target, by: "u2" };
+}
+
+export function reaction(seq: number, target: number, emoji: string, by = "u2"): Reacted {
+  return { type: "reaction", chat: "c1", seq, target, by, emoji };
 }

@@ -6,6 +6,7 @@ import { notice } from "../app/store";
 import { Confirm } from "./Confirm";
 import { Conversation } from "./Conversation";
 import { Entrance } from "./Entrance";
+import { Invited } from "./Invited";
 import { Sidebar } from "./Sidebar";
 
 export function App() {
@@ -16,6 +17,7 @@ export function App() {
       <Sidebar me={current.me} />
       <Conversation me={current.me} />
       <Confirm />
+      <Invited />
       <div class="notice" role="alert" data-testid="notice" hidden={notice.value === ""}>
         {notice.value}
       </div>

@@ -22,12 +22,12 @@ export function Avatar({ id, name, group = false, dot = "", small = false }: Pro
       <span aria-hidden="true">{initials(name)}</span>
       {dot !== "" && (
         <span
-          class={online ? "dot online" : "dot"}
+          class={online ? (isAway(dot) ? "dot online away" : "dot online") : "dot"}
           data-testid="presence"
           data-user={dot}
           data-online={String(online)}
         >
-          <span class="unseen">{online ? "online" : "offline"}</span>
+          <span class="unseen">{online ? (isAway(dot) ? "away" : "online") : "offline"}</span>
         </span>
       )}
     </span>
@@ -38,6 +38,11 @@ export function Avatar({ id, name, group = false, dot = "", small = false }: Pro
 export function isOnline(user: string): boolean {
   if (connection.value.phase !== "online") return false;
   return user === client.value?.me.id || (presence.value.get(user)?.online ?? false);
+}
+
+/** isAway: connected, but at none of their devices. */
+export function isAway(user: string): boolean {
+  return isOnline(user) && user !== client.value?.me.id && (presence.value.get(user)?.away ?? false);
 }
 
 export function hueOf(id: string): number {

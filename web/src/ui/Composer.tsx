@@ -2,9 +2,10 @@
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { draftOf, keepDraft } from "../app/drafts";
-import { faultSentence } from "../app/sentences";
+import { type Intent, intent, intentIn } from "../app/intent";
+import { faultSentence, nameOf } from "../app/sentences";
 import { client } from "../app/session";
-import { tell } from "../app/store";
+import { names, tell } from "../app/store";
 import { codeOf, countCodePoints, MAX_TEXT, textFault } from "../chatmesh";
 import { Icon } from "./Icon";
 
@@ -17,6 +18,19 @@ export function Composer({ chat, title }: { chat: string; title: string }) {
   const box = useRef<HTMLTextAreaElement>(null);
   const count = text.length < COUNT_FROM ? text.length : countCodePoints(text);
   const tooLong = count > MAX_TEXT;
+
+  const purpose = intentIn(chat);
+  const editing = purpose?.kind === "edit";
+  const edited = useRef(0);
+
+  // The text of an edit is never kept: when it is over, what had been typed before comes back.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: the text is taken when the edit begins
+  useLayoutEffect(() => {
+    if (editing && purpose) setText(purpose.text);
+    else if (edited.current > 0) setText(draftOf(chat));
+    edited.current = editing ? purpose.seq : 0;
+    if (purpose) box.current?.focus();
+  }, [purpose?.kind, purpose?.seq]);
 
   useEffect(() => {
     // A touch screen would open its keyboard over what one came to read.
@@ -33,24 +47,38 @@ export function Composer({ chat, title }: { chat: string; title: string }) {
 
   const input = (value: string) => {
     setText(value);
+    if (editing) return;
     keepDraft(chat, value);
     if (value.trim() !== "") client.peek()?.type(chat);
   };
 
   const send = () => {
     if (textFault(text)) return;
+    if (editing) return void change(purpose);
     try {
-      client.peek()?.send(chat, text);
+      client.peek()?.send(chat, text, purpose?.seq ?? 0);
     } catch (error) {
       tell(faultSentence(codeOf(error)));
       return;
     }
+    intent.value = null;
     setText("");
     keepDraft(chat, "");
     box.current?.focus();
   };
 
+  /** change sends an edit; where that fails, the new text stays to be sent again. */
+  const change = async ({ seq, text: old }: Intent) => {
+    try {
+      if (text !== old) await client.peek()?.actions.edit(chat, seq, text);
+      if (intent.peek()?.seq === seq) intent.value = null;
+    } catch (error) {
+      tell(faultSentence(codeOf(error)));
+    }
+  };
+
   const key = (event: KeyboardEvent) => {
+    if (event.key === "Escape" && purpose) intent.value = null;
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     send();
@@ -65,6 +93,7 @@ export function Composer({ chat, title }: { chat: string; title: string }) {
         send();
       }}
     >
+      {purpose && <Purpose purpose={purpose} />}
       <div class={tooLong ? "box refused" : "box"}>
         <textarea
           ref={box}
@@ -82,7 +111,7 @@ export function Composer({ chat, title }: { chat: string; title: string }) {
         <button
           type="submit"
           class="send"
-          aria-label="Send"
+          aria-label={editing ? "Save" : "Send"}
           data-testid="send"
           disabled={textFault(text) !== null}
         >
@@ -96,5 +125,28 @@ export function Composer({ chat, title }: { chat: string; title: string }) {
         </p>
       )}
     </form>
+  );
+}
+
+function Purpose({ purpose }: { purpose: Intent }) {
+  const name = nameOf(names.value, purpose.sender);
+  return (
+    <div class="purpose" data-testid="purpose">
+      <p>
+        <b>{purpose.kind === "edit" ? "Edit your message" : `Reply to ${name}`}</b>
+        {purpose.kind === "reply" && <span> {purpose.text.slice(0, 200)}</span>}
+      </p>
+      <button
+        type="button"
+        class="round"
+        aria-label={purpose.kind === "edit" ? "Do not edit" : "Do not reply"}
+        data-testid="purpose-cancel"
+        onClick={() => {
+          intent.value = null;
+        }}
+      >
+        <Icon name="close" />
+      </button>
+    </div>
   );
 }

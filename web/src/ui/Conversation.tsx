@@ -16,7 +16,7 @@ import {
 } from "../app/store";
 import { lastSeen, parseTime } from "../app/time";
 import type { User } from "../chatmesh";
-import { Avatar, isOnline } from "./Avatar";
+import { Avatar, isAway, isOnline } from "./Avatar";
 import { Composer } from "./Composer";
 import { GroupPanel } from "./GroupPanel";
 import { Icon, Logo } from "./Icon";
@@ -104,7 +104,7 @@ function groupLine(chat: OpenChat): string {
 }
 
 function directLine(chat: OpenChat, known: Names): string {
-  if (isOnline(chat.peer)) return "online";
+  if (isOnline(chat.peer)) return isAway(chat.peer) ? "away" : "online";
   const seen = parseTime(presence.value.get(chat.peer)?.last_seen ?? "");
   const username = known.get(chat.peer)?.username;
   if (connection.value.phase === "online" && seen) return lastSeen(seen);

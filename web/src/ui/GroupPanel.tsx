@@ -1,7 +1,7 @@
 // About a group: its title, its members, and what this user may change of them.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { goTo } from "../app/route";
+import { goTo, inviteLink } from "../app/route";
 import { faultSentence, mayManage, mayRemove, nameOf } from "../app/sentences";
 import { api, client } from "../app/session";
 import { names, type OpenChat } from "../app/store";
@@ -80,6 +80,7 @@ export function GroupPanel({ chat, me, onClose }: Props) {
           Members <span>{chat.membersCount}</span>
         </h3>
         {manages && <AddMember chat={chat} attempt={attempt} onFault={setFault} />}
+        {manages && <InviteLink chat={chat} attempt={attempt} />}
         <ul class="members">
           {sorted(chat.members, me).map((member) => (
             <li key={member.user_id} data-testid="member" data-user={member.user_id} data-role={member.role}>
@@ -229,6 +230,40 @@ function AddMember({ chat, attempt, onFault }: AddProps) {
         Add
       </button>
     </form>
+  );
+}
+
+/** InviteLink makes and revokes the link to join by. Only who makes it sees it, and only now: nobody keeps it. */
+function InviteLink({ chat, attempt }: { chat: OpenChat; attempt: Attempt }) {
+  const [link, setLink] = useState("");
+  const make = () => attempt(async () => setLink(inviteLink(await api.makeInvite(chat.id))));
+  const revoke = () =>
+    attempt(async () => {
+      await api.revokeInvite(chat.id);
+      setLink("");
+    });
+  return (
+    <div class="panel-form">
+      {link !== "" && (
+        <label class="field">
+          <span>Whoever has this link can join</span>
+          <input
+            readOnly
+            data-testid="invite-link"
+            value={link}
+            onFocus={(event) => event.currentTarget.select()}
+          />
+        </label>
+      )}
+      <div class="actions">
+        <button type="button" class="plain" data-testid="invite-revoke" onClick={() => void revoke()}>
+          Revoke link
+        </button>
+        <button type="button" class="plain" data-testid="invite-make" onClick={() => void make()}>
+          New link to join
+        </button>
+      </div>
+    </div>
   );
 }
 

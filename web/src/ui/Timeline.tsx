@@ -2,7 +2,7 @@
 // older pages near the top, and says what has been read.
 
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { changeSentence } from "../app/sentences";
+import { changeSentence, mayManage } from "../app/sentences";
 import { client } from "../app/session";
 import { loadingOlder, loadOlder, names, type OpenChat } from "../app/store";
 import { clockTime, dayLabel, fullTime, parseTime } from "../app/time";
@@ -33,6 +33,7 @@ export function Timeline({ chat, me }: { chat: OpenChat; me: User }) {
   const [away, setAway] = useState(false);
   const first = chat.rows[0]?.key ?? "";
   const lastOwn = lastOwnKey(chat.rows);
+  const manager = chat.group && mayManage(chat.myRole);
 
   const notice = () => {
     const box = scroller.current;
@@ -122,7 +123,7 @@ export function Timeline({ chat, me }: { chat: OpenChat; me: User }) {
         <div role="log" aria-live="polite" aria-relevant="additions">
           <ol ref={moveByInsertion}>
             {chat.rows.map((row) => (
-              <Line key={row.key} row={row} group={chat.group} me={me} />
+              <Line key={row.key} row={row} group={chat.group} manager={manager} me={me} />
             ))}
           </ol>
         </div>
@@ -179,7 +180,7 @@ function lastOwnKey(rows: readonly Row[]): string {
   return last?.kind === "message" && last.own ? last.key : "";
 }
 
-function Line({ row, group, me }: { row: Row; group: boolean; me: User }) {
+function Line({ row, group, manager, me }: { row: Row; group: boolean; manager: boolean; me: User }) {
   if (row.kind === "day") {
     return (
       <li class="day" data-key={row.key} data-row="day">
@@ -209,5 +210,5 @@ function Line({ row, group, me }: { row: Row; group: boolean; me: User }) {
       </li>
     );
   }
-  return <MessageItem row={row} group={group} names={names.value} />;
+  return <MessageItem row={row} group={group} names={names.value} manager={manager} />;
 }
