@@ -226,6 +226,27 @@ func TestTheHundredAndFirstMemberIsRefusedAlsoAtTheSameMoment(t *testing.T) {
 	}
 	owner.refused("too_many_members", http.MethodPut, base+people[101].id, nil)
 
+	// Of one who has left and one who was refused, who come by the link at the same moment, one is in.
+	link := owner.invite(chat)
+	outside := []*person{people[99], people[1]}
+	if answers[0].Status == http.StatusOK {
+		outside[0] = people[100]
+	}
+	outside[0].refused("too_many_members", http.MethodPost, link, nil)
+	people[1].must(http.StatusOK, http.MethodDelete, base+people[1].id, nil, nil)
+	inParallel(2, func(i int) { answers[i] = outside[i].call(http.MethodPost, link, nil) })
+	joined := 0
+	for _, a := range answers {
+		if a.Status == http.StatusOK {
+			joined++
+		} else if why := refusedWith(a, "too_many_members"); why != "" {
+			t.Error(why)
+		}
+	}
+	if c := owner.info(chat); joined != 1 || len(c.Members) != 100 {
+		t.Errorf("two by the link at the same moment: %d joined, %d members; want 1 and 100", joined, len(c.Members))
+	}
+
 	// A full group still delivers to everyone.
 	sockets := make([]*raw.Socket, 0, 10)
 	for _, p := range people[89:99] {

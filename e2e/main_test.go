@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/chatmesh/chatmesh/e2e/cluster"
 	"github.com/chatmesh/chatmesh/e2e/program"
 	"github.com/chatmesh/chatmesh/e2e/raw"
 )
@@ -28,6 +29,9 @@ func TestMain(m *testing.M) {
 	if err := program.Clean(); err != nil {
 		problems = append(problems, err.Error())
 	}
+	if err := image.finish(); err != nil {
+		problems = append(problems, err.Error())
+	}
 	raw.CloseIdle()
 	if err := goleak.Find(); err != nil {
 		problems = append(problems, err.Error())
@@ -41,12 +45,26 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// spread has the stories that share a program run over a mesh of many processes: three brokers, a database, two of each service.
+var spread = flag.Bool("spread", false, "run the stories that share a program over a mesh of many processes")
+
 // commons is the program that stories share which do not stop it. Each of them brings its own people.
 type commons struct {
 	once sync.Once
 	data string
 	p    *program.Program
+	mesh *cluster.Cluster // nil where everything is in one process
 	err  error
+}
+
+// spread starts a mesh of many processes. What must not be logged is told to all of them at the end.
+func (c *commons) spread() {
+	if c.mesh, c.err = cluster.New(cluster.Config{Dir: c.data}); c.err != nil {
+		return
+	}
+	if c.err = c.mesh.Start(); c.err == nil {
+		c.p = program.At(c.mesh.Fronts[0].URL, c.mesh.Admin.URL)
+	}
 }
 
 var shared commons
@@ -55,9 +73,14 @@ var shared commons
 func server(t *testing.T) *program.Program {
 	t.Helper()
 	shared.once.Do(func() {
-		if shared.data, shared.err = os.MkdirTemp("", "chatmesh-e2e-data-"); shared.err == nil {
-			shared.p, shared.err = program.Launch(program.Config{Data: shared.data})
+		if shared.data, shared.err = os.MkdirTemp("", "chatmesh-e2e-data-"); shared.err != nil {
+			return
 		}
+		if *spread {
+			shared.spread()
+			return
+		}
+		shared.p, shared.err = program.Launch(program.Config{Data: shared.data})
 		if shared.err == nil {
 			t.Logf("the shared program was ready after %v", shared.p.Ready)
 		}
@@ -69,6 +92,14 @@ func server(t *testing.T) *program.Program {
 }
 
 func (c *commons) finish() (problems []string) {
+	if c.mesh != nil {
+		if c.p != nil {
+			c.mesh.Guard(c.p.Secrets()...)
+		}
+		for _, p := range c.mesh.Stop() {
+			problems = append(problems, "the shared mesh: "+p)
+		}
+	}
 	if c.p != nil {
 		for _, p := range c.p.Finish() {
 			problems = append(problems, "the shared program: "+p)

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"bufio"
-	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -15,12 +14,6 @@ import (
 	"time"
 
 	"github.com/chatmesh/chatmesh/e2e/program"
-	"github.com/chatmesh/chatmesh/e2e/raw"
-)
-
-var (
-	idle    = flag.Int("idle", 1000, "how many idle connections TestMeasureIdleConnections makes")
-	sharing = flag.Int("people", 200, "how many people share the idle connections")
 )
 
 // pss is the memory of a process that is its own, in KiB: shared pages count in parts.
@@ -86,37 +79,4 @@ func TestMeasureDeliveryLatency(t *testing.T) {
 	t.Logf("%d messages in %v, %d deliveries", len(acks), time.Since(began).Round(time.Millisecond), len(deliveries))
 	t.Logf("send to ack:      p50 %v, p99 %v, max %v", percentile(acks, 0.5), percentile(acks, 0.99), percentile(acks, 1))
 	t.Logf("send to delivery: p50 %v, p99 %v, max %v", percentile(deliveries, 0.5), percentile(deliveries, 0.99), percentile(deliveries, 1))
-}
-
-func TestMeasureIdleConnections(t *testing.T) {
-	cfg := program.Config{NoRace: true, Data: t.TempDir()}
-	srv := program.Start(t, cfg)
-	all := newPeople(t, srv, "idle", *sharing)
-	if _, _, err := srv.Terminate(); err != nil {
-		t.Fatal(err)
-	}
-	srv = again(t, cfg, all...) // without what the hashing of passwords left behind
-	settled := func() int {     // the least of some seconds
-		least := pss(t, srv.PID())
-		for end := time.Now().Add(8 * time.Second); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
-			least = min(least, pss(t, srv.PID()))
-		}
-		return least
-	}
-	before := settled()
-	sockets := make([]*raw.Socket, *idle)
-	const side = 8
-	inParallel(side, func(w int) {
-		for i := w; i < len(sockets); i += side {
-			sockets[i] = all[i%len(all)].device(nil)
-		}
-	})
-	after := settled()
-	for i, s := range sockets {
-		if s == nil || !s.IsOpen() {
-			t.Fatalf("connection %d is not open", i)
-		}
-	}
-	t.Logf("PSS: %d KiB before, %d KiB with %d idle connections of %d people: %.1f KiB each", before, after, *idle, len(all),
-		float64(after-before)/float64(*idle))
 }

@@ -1,4 +1,4 @@
-//go:build powerloss && linux
+//go:build disks && linux
 
 package e2e
 
@@ -29,7 +29,7 @@ type disk struct {
 	at    string
 }
 
-func run(name string, args ...string) error {
+func command(name string, args ...string) error {
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, out)
 	}
@@ -44,8 +44,8 @@ func newDisk(t *testing.T) *disk {
 	for _, do := range []func() error{
 		func() error { return os.Truncate(d.image, 1<<30) },
 		func() error { return os.Mkdir(d.at, 0o700) },
-		func() error { return run("mkfs.ext4", "-q", "-F", d.image) },
-		func() error { return run("mount", "-o", "loop", d.image, d.at) },
+		func() error { return command("mkfs.ext4", "-q", "-F", d.image) },
+		func() error { return command("mount", "-o", "loop", d.image, d.at) },
 	} {
 		if err == nil {
 			err = do()
@@ -54,7 +54,7 @@ func newDisk(t *testing.T) *disk {
 	if err != nil {
 		t.Fatalf("this machine does not allow to lose power on purpose (root, ext4 and loop devices are needed): %v", err)
 	}
-	t.Cleanup(func() { _ = run("umount", d.at) })
+	t.Cleanup(func() { _ = command("umount", d.at) })
 	return d
 }
 
@@ -75,8 +75,8 @@ func (d *disk) losePower() {
 // powerBack mounts the file system again, which replays its journal.
 func (d *disk) powerBack() {
 	d.t.Helper()
-	eventually(d.t, raw.Patience, "the dead file system is let go of", func() bool { return run("umount", d.at) == nil })
-	if err := run("mount", "-o", "loop", d.image, d.at); err != nil {
+	eventually(d.t, raw.Patience, "the dead file system is let go of", func() bool { return command("umount", d.at) == nil })
+	if err := command("mount", "-o", "loop", d.image, d.at); err != nil {
 		d.t.Fatal(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatmesh/chatmesh/e2e/cluster"
 	"github.com/chatmesh/chatmesh/e2e/program"
 )
 
@@ -28,6 +29,9 @@ type soakMesh interface {
 	faults() []soakFault
 	// edges are where clients connect at the moment; the first answers HTTP as well.
 	edges() []string
+	// verify has chatmesh verify all chats, and stores are the folders of the brokers' streams.
+	verify() error
+	stores() []string
 	// finish ends everything and lists what is wrong with it, and errors that were logged.
 	finish() (problems, errors []string)
 }
@@ -79,18 +83,6 @@ func (s *soakProcess) finish() []string {
 // errorsKept is how many errors of a process are told when a soak fails.
 const errorsKept = 50
 
-// freeze stops a process for a while.
-func freeze(pid int, d time.Duration) error {
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		return fmt.Errorf("SIGSTOP: %w", err)
-	}
-	time.Sleep(d)
-	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-		return fmt.Errorf("SIGCONT: %w", err)
-	}
-	return nil
-}
-
 // frozen is for how long a process is stopped: 1 to 5 s, seldom the longest.
 func frozen(r *rand.Rand) time.Duration {
 	return time.Second + time.Duration(r.IntN(5)*r.IntN(1000))*time.Millisecond
@@ -115,13 +107,17 @@ func (m *together) faults() []soakFault {
 	return []soakFault{
 		{"kill", m.main.kill},
 		{"terminate", m.main.terminate},
-		{"freeze", func() error { return freeze(m.main.p.PID(), frozen(m.r)) }},
+		{"freeze", func() error { return cluster.Freeze(m.main.p.PID(), frozen(m.r)) }},
 	}
 }
 
 func (m *together) edges() []string { return []string{m.main.p.Client} }
 
 func (m *together) finish() (problems, errors []string) { return m.main.finish(), m.main.errors }
+
+func (m *together) verify() error { return verifyAt(m.main.p.NATS) }
+
+func (m *together) stores() []string { return []string{filepath.Join(m.main.cfg.Data, "nats")} }
 
 // apart is a broker, all services in one process, and a second edge.
 type apart struct {
@@ -151,12 +147,12 @@ func newApart(t *testing.T, r *rand.Rand) *apart {
 func (m *apart) faults() []soakFault {
 	return []soakFault{
 		{"kill the broker", m.broker.again},
-		{"freeze the broker", func() error { return freeze(m.broker.cmd.Process.Pid, frozen(m.r)) }},
+		{"freeze the broker", func() error { return cluster.Freeze(m.broker.cmd.Process.Pid, frozen(m.r)) }},
 		{"kill the services", m.main.kill},
 		{"terminate the services", m.main.terminate},
-		{"freeze the services", func() error { return freeze(m.main.p.PID(), frozen(m.r)) }},
+		{"freeze the services", func() error { return cluster.Freeze(m.main.p.PID(), frozen(m.r)) }},
 		{"kill an edge", m.edge.kill},
-		{"freeze an edge", func() error { return freeze(m.edge.p.PID(), frozen(m.r)) }},
+		{"freeze an edge", func() error { return cluster.Freeze(m.edge.p.PID(), frozen(m.r)) }},
 	}
 }
 
@@ -167,6 +163,10 @@ func (m *apart) finish() (problems, errors []string) {
 	m.broker.kill()
 	return problems, append(m.edge.errors, m.main.errors...)
 }
+
+func (m *apart) verify() error { return verifyAt(m.broker.url()) }
+
+func (m *apart) stores() []string { return []string{m.broker.data} }
 
 // soakBroker is a broker as a process of its own, on one port for its whole life.
 type soakBroker struct {
@@ -183,13 +183,7 @@ func newBroker(t *testing.T, r *rand.Rand) *soakBroker {
 	if out, err := exec.Command("go", "build", "-o", b.path, "./brokerd").CombinedOutput(); err != nil {
 		t.Fatalf("build of the broker: %v\n%s", err, out)
 	}
-	for b.port == 0 {
-		port := 20_000 + r.IntN(10_000) // below those that connections are given: it stays free while the broker is away
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			l.Close()
-			b.port = port
-		}
-	}
+	b.port = lowPort(t, r)
 	return b
 }
 

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync"
@@ -102,7 +103,7 @@ func (d *soakDevice) connect(ctx context.Context, base string) (*soakLink, error
 		cursors[chat] = seq
 	}
 	d.mu.Unlock()
-	l := &soakLink{d: d, sock: sock, conn: d.s.h.Open(d.p.id, cursors), welcomed: make(chan struct{}), down: make(chan struct{}),
+	l := &soakLink{d: d, sock: sock, conn: d.s.h.Open(d.s.h.Now(), d.p.id, cursors).On(fmt.Sprint(d.p.id, "/", d.edge)), welcomed: make(chan struct{}), down: make(chan struct{}),
 		waiting: map[string]chan raw.Frame{}, toSync: map[string]bool{}, more: make(chan struct{}, 1)}
 	d.s.background.Go(l.read)
 	d.s.background.Go(l.syncAll)
@@ -142,8 +143,9 @@ func (l *soakLink) take(f raw.Frame) {
 	case "welcome":
 		l.conn.Welcomed(now)
 		close(l.welcomed)
-	case "message", "chat":
+	case "message", "chat", "edit", "deletion", "reaction":
 		l.conn.Delivered(now, seen(f))
+		l.d.s.remember(f)
 		l.d.saw(l, f)
 	case "resync":
 		l.conn.Resync(now, f.Chat)

@@ -18,18 +18,26 @@ func (d *soakDevice) talk(load, ctx context.Context) {
 	for load.Err() == nil {
 		d.s.pause(load, 200*time.Millisecond, 700*time.Millisecond)
 		c := mine[d.s.intN(len(mine))]
-		if d.s.intN(6) == 0 {
+		switch d.s.intN(12) {
+		case 0, 1:
 			d.markRead(load, c)
-			continue
+		case 2, 3:
+			d.act(load, c)
+		default:
+			d.send(ctx, c)
 		}
-		d.send(ctx, c)
 	}
 }
 
 // send tries a message with one client id until it is acked, or refused because the sender is no member.
 func (d *soakDevice) send(ctx context.Context, c *soakChat) {
-	id, words := newClientID(), text("soak")
+	id, words := newClientID(), d.s.words()
 	rec := d.s.h.Send(d.s.h.Now(), c.id, d.p.id, id, words)
+	frame := raw.Object{"type": "send", "chat": c.id, "client_id": id, "text": words}
+	if to, ok := d.s.message(c, nil); ok && d.s.intN(8) == 0 {
+		frame["reply_to"], frame["mentions"] = to.Seq, []string{c.pool[0].id}
+		rec.With(to.Seq, c.pool[0].id)
+	}
 	tries := d.s.try("a send of " + d.p.id + " to " + c.id)
 	defer tries.end()
 	for ctx.Err() == nil {
@@ -38,7 +46,7 @@ func (d *soakDevice) send(ctx context.Context, c *soakChat) {
 			break
 		}
 		tries.add("connected")
-		f, err := l.ask(ctx, raw.Object{"type": "send", "chat": c.id, "client_id": id, "text": words})
+		f, err := l.ask(ctx, frame)
 		tries.add("%s %s %s %v", f.Type, f.Code, f.Message, err)
 		switch {
 		case err == nil && f.Type == "ack":
@@ -144,21 +152,25 @@ func (s *soak) browse(load, ctx context.Context) {
 		p := s.people[s.intN(len(s.people))]
 		mine := s.chatsOf(p)
 		c := mine[s.intN(len(mine))]
-		switch s.intN(5) {
+		switch s.intN(7) {
 		case 0, 1:
 			s.post(ctx, p, c)
 		case 2:
-			s.newest(ctx, p, c)
+			s.fold(ctx, p, c, 0)
 		case 3:
 			s.standings(ctx, p)
 		case 4:
 			s.putRead(ctx, p, c)
+		case 5:
+			s.actOverHTTP(load, p, c)
+		case 6:
+			s.pins(ctx, p, c)
 		}
 	}
 }
 
 func (s *soak) post(ctx context.Context, p *person, c *soakChat) {
-	id, words := newClientID(), text("soak over HTTP")
+	id, words := newClientID(), s.words()
 	rec := s.h.Send(s.h.Now(), c.id, p.id, id, words)
 	tries := s.try("a post of " + p.id + " to " + c.id)
 	defer tries.end()
@@ -178,19 +190,6 @@ func (s *soak) post(ctx context.Context, p *person, c *soakChat) {
 	s.unanswered.Add(1)
 }
 
-func (s *soak) newest(ctx context.Context, p *person, c *soakChat) {
-	pg := history.Page{Begin: s.h.Now(), Chat: c.id, User: p.id, Newest: true}
-	var f raw.Frame
-	if asked(s.call(ctx, p, http.MethodGet, "/v1/chats/"+c.id+"/messages?limit=20", nil, &f)) != history.Done {
-		return
-	}
-	pg.End, pg.HasMore = s.h.Now(), f.HasMore
-	for _, e := range f.Messages {
-		pg.Events = append(pg.Events, seen(e))
-	}
-	s.h.Page(pg)
-}
-
 // standings records what somebody is told of all their chats, and tells whether there was an answer.
 func (s *soak) standings(ctx context.Context, p *person) bool {
 	begin := s.h.Now()
@@ -202,6 +201,9 @@ func (s *soak) standings(ctx context.Context, p *person) bool {
 	}
 	for _, c := range list.Chats {
 		s.h.Standing(history.Standing{Begin: begin, End: s.h.Now(), Chat: c.ID, User: p.id, LastSeq: c.LastSeq, ReadSeq: c.ReadSeq, Unread: c.Unread})
+		if m := c.LastMessage; m != nil && m.Type == "message" {
+			s.h.Shown(history.Shown{Begin: begin, End: s.h.Now(), Chat: c.ID, User: p.id, Seq: m.Seq, Text: m.Text})
+		}
 	}
 	return true
 }
@@ -260,18 +262,18 @@ func (s *soak) roster(ctx context.Context, c *soakChat) bool {
 	return true
 }
 
-// readBack reads the whole history of a chat.
+// readBack reads the whole history of a chat: the bare events, and what two people are told with all of it folded in.
 func (s *soak) readBack(ctx context.Context, c *soakChat) error {
+	sock, err := raw.Connect(ctx, s.edgeFor(0), c.pool[0].access, nil)
+	if err != nil {
+		return err
+	}
+	defer sock.Close()
 	var all []history.Event
 	for after := uint64(0); ; {
-		var f raw.Frame
-		path := fmt.Sprintf("/v1/chats/%s/messages?after=%d&limit=200", c.id, after)
-		a, err := raw.Call(ctx, s.edgeFor(0), c.pool[0].access, http.MethodGet, path, nil)
-		if err == nil && a.Status != http.StatusOK {
-			err = fmt.Errorf("GET %s: %d %.300s", path, a.Status, a.Body)
-		}
-		if err == nil {
-			err = a.Into(&f)
+		f, err := sock.Ask(raw.Object{"type": "sync", "chat": c.id, "after": after, "limit": 200})
+		if err == nil && f.Type != "page" {
+			err = fmt.Errorf("sync: %s %s", f.Type, f.Code)
 		}
 		if err != nil {
 			return err
@@ -281,8 +283,18 @@ func (s *soak) readBack(ctx context.Context, c *soakChat) error {
 			after = e.Seq
 		}
 		if !f.HasMore || len(f.Messages) == 0 {
-			s.h.Final(c.id, all)
-			return nil
+			break
 		}
 	}
+	for n, p := range c.pool[:2] {
+		for before := all[len(all)-1].Seq + 1; before > 1; {
+			from, err := s.fold(ctx, p, c, before)
+			if err != nil {
+				return fmt.Errorf("person %d: %w", n, err)
+			}
+			before = from
+		}
+	}
+	s.h.Final(c.id, all)
+	return nil
 }

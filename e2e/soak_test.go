@@ -17,7 +17,7 @@ import (
 )
 
 // rounds is how many faults the mesh is put through: two fifths in one process, the others, of which there are more kinds, with the
-// broker apart.
+// broker apart; and as many again where everything is apart.
 var rounds = flag.Int("rounds", 0, "rounds of the soak; 0 is CHATMESH_SOAK_ROUNDS, or 20")
 
 func soakRounds(t *testing.T) int {
@@ -61,6 +61,15 @@ func TestSoakLosesNothingWhateverFails(t *testing.T) {
 		s := newSoak(t, m.main.p, seed)
 		m.main.guard, m.edge.guard = s.guard, s.guard
 		s.run(m, r, n*3/5)
+	})
+	t.Run("every service apart, three brokers and a database", func(t *testing.T) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		m := newSpread(t, r, false)
+		s := newSoak(t, m.p, seed)
+		for _, p := range s.people {
+			m.c.Guard(canary, p.password, p.access, p.refresh)
+		}
+		s.run(m, r, n)
 	})
 }
 
@@ -135,6 +144,8 @@ func (s *soak) run(m soakMesh, r *rand.Rand, rounds int) {
 	loads.Wait() // what was begun is tried until it is answered
 	late.Stop()
 	s.settle(ctx)
+	s.verified(ctx, m)
+	s.forgotten(ctx, m)
 	s.ended.Store(true)
 	cancel()
 	devices.Wait()
@@ -213,8 +224,11 @@ func (s *soak) judge(r *history.Report, rounds int, done map[string]int, took ti
 	if r.Faults() > 0 {
 		t.Errorf("what should not be:\n%s", r.Details())
 	}
-	if r.LongestStall() > stallAtMost {
-		t.Errorf("a stall of %v to the ack (%s), of %v to a device (%s); want at most %v", r.ToAck.For, r.ToAck.What, r.ToDevice.For, r.ToDevice.What, stallAtMost)
+	if r.LongestStall() > s.stall {
+		t.Errorf("a stall of %v to the ack (%s), of %v to a device (%s); want at most %v", r.ToAck.For, r.ToAck.What, r.ToDevice.For, r.ToDevice.What, s.stall)
+	}
+	if r.Acts == 0 || r.Deletions == 0 {
+		t.Error("nobody did anything to a message: that proves nothing")
 	}
 	if n := s.unanswered.Load(); n > 0 {
 		t.Errorf("%d messages had no answer long after the last fault", n)

@@ -35,6 +35,8 @@ type soak struct {
 	people  []*person
 	devices []*soakDevice
 	chats   []*soakChat
+	// stall is the most that anything may be delayed.
+	stall time.Duration
 
 	background sync.WaitGroup // readers of connections
 	ended      atomic.Bool
@@ -46,6 +48,11 @@ type soak struct {
 	rand  *rand.Rand
 	// trying are the sends that have no answer yet.
 	trying map[*tries]bool
+	// recent are the last messages of each chat that anybody saw, texts what was written in each message.
+	recent map[string][]raw.Frame
+	texts  map[written][]string
+	// erased are the messages whose deletion was acked.
+	erased map[written]bool
 	// odd are refusals that nobody expects, by request and code.
 	odd map[string]int
 }
@@ -102,9 +109,10 @@ func (s *soak) pause(ctx context.Context, least, most time.Duration) {
 	}
 }
 
-// refused remembers refusals that are neither for want of membership nor because something is away.
+// refused remembers refusals that are neither for want of membership, or of a message, nor because something is away, nor because of
+// others.
 func (s *soak) refused(request, code string) {
-	if code == "not_found" || code == "unavailable" {
+	if code == "not_found" || code == "unavailable" || code == "conflict" {
 		return
 	}
 	s.mu.Lock()
@@ -115,20 +123,25 @@ func (s *soak) refused(request, code string) {
 // seen is an event as it is recorded.
 func seen(f raw.Frame) history.Event {
 	e := history.Event{Chat: f.Chat, Seq: f.Seq, N: f.N, Type: f.Type, Sender: f.Sender, ClientID: f.ClientID, Text: f.Text,
-		Change: f.Change, User: f.User(), By: f.By, Role: f.Role, Title: f.Title, At: f.SentAt.UnixMicro()}
-	if f.Type == "chat" {
+		Change: f.Change, User: f.User(), By: f.By, Role: f.Role, Title: f.Title, At: f.SentAt.UnixMicro(),
+		ReplyTo: f.ReplyTo, Mentions: strings.Join(f.Mentions, ","), Target: f.Target, Emoji: f.Emoji, Removed: f.Removed}
+	if f.Type != "message" {
 		e.At = f.At.UnixMicro()
+	}
+	if d := f.Deleted; d != nil {
+		e.Erased, e.ErasedBy, e.ErasedAt = d.Seq, d.By, d.At.UnixMicro()
 	}
 	if f.Change == "created" {
 		var c struct {
 			Members []struct {
 				UserID string `json:"user_id"`
+				Role   string `json:"role"`
 			} `json:"members"`
 		}
 		_ = json.Unmarshal(f.Raw, &c) // without members everything that follows is a leak
 		ids := make([]string, len(c.Members))
 		for i, m := range c.Members {
-			ids[i] = m.UserID
+			ids[i] = m.UserID + "=" + m.Role
 		}
 		e.Members = strings.Join(ids, ",")
 	}
@@ -138,7 +151,8 @@ func seen(f raw.Frame) history.Event {
 // newSoak registers the people and makes their chats, on a program that is whole.
 func newSoak(t *testing.T, srv *program.Program, seed uint64) *soak {
 	t.Helper()
-	s := &soak{t: t, h: history.New(), rand: rand.New(rand.NewPCG(seed, 1)), odd: map[string]int{}, trying: map[*tries]bool{}}
+	s := &soak{t: t, h: history.New(), stall: stallAtMost, rand: rand.New(rand.NewPCG(seed, 1)), odd: map[string]int{}, trying: map[*tries]bool{},
+		recent: map[string][]raw.Frame{}, texts: map[written][]string{}, erased: map[written]bool{}}
 	s.people = newPeople(t, srv, "soak", soakPeople)
 	for i := range soakDirect {
 		one, two := s.people[i], s.people[(i+5)%soakPeople]

@@ -83,6 +83,7 @@ func TestAStartThatCannotSucceedSaysWhyInOneLine(t *testing.T) {
 		{"a configuration file that is broken", "--config", []string{"--config", broken}, nil},
 		{"a configuration file that is not there", "--config", []string{"--config", filepath.Join(dir, "missing")}, nil},
 		{"a word for the rate limits that is none", "--rate-limits", []string{"--rate-limits", "perhaps"}, nil},
+		{"a limit that there is not", "--limits", []string{"--limits", "sned=1/s:1"}, nil},
 		{"a word for the sync that is none", "--log-sync", []string{"--log-sync", "sometimes"}, nil},
 		{"a flag that there is not", "--nonsense", []string{"--nonsense", "1"}, nil},
 		{"a broker that is not there", "--nats-url", []string{"--nats-url", "nonsense://"}, nil},

@@ -19,6 +19,10 @@ func (c *checker) checkPages() {
 			before = pg.events[0].Seq - 1
 		}
 		for _, e := range pg.events {
+			if p.erasedBefore(e.root(), pg.Begin) && e.written() {
+				c.r.add(Unerased, pg.End, "chat %s: a page for %s has what was written in seq %d, whose deletion was acked before it was asked for",
+					pg.Chat, pg.User, e.Seq)
+			}
 			switch {
 			case e.Seq == before && e.Seq > pg.After:
 				c.r.add(Doubled, pg.End, "chat %s: a page for %s has seq %d twice", pg.Chat, pg.User, e.Seq)
@@ -33,7 +37,7 @@ func (c *checker) checkPages() {
 			}
 			before = max(before, e.Seq)
 		}
-		if acked := p.ackedBefore(pg.Begin); (pg.Newest || !pg.HasMore) && before < acked && p.at(acked) != nil && p.at(acked).isMessage() {
+		if acked := p.ackedBefore(pg.Begin); (pg.Newest || !pg.HasMore) && before < acked && p.hasRightAck(acked) {
 			c.r.add(Hole, pg.End, "chat %s: a page for %s ends at seq %d, though %d was acked before it was asked for", pg.Chat, pg.User, before, acked)
 		}
 	}

@@ -11,14 +11,18 @@ func Check(h *History) *Report {
 	c.build()
 	c.checkFinals()
 	c.checkSends()
+	c.checkActs()
+	c.checkStubs()
 	c.checkVersions()
 	c.checkPages()
+	c.checkFolds()
 	for _, conn := range h.conns {
 		c.checkConn(conn)
 	}
 	c.checkStandings()
 	c.checkMarks()
 	c.checkRegisters()
+	c.checkDevices()
 	return c.r
 }
 
@@ -59,6 +63,15 @@ func (c *checker) build() {
 		for _, a := range s.acks {
 			p.last = max(p.last, a.seq)
 			p.ackedAt[a.seq] = true
+		}
+	}
+	for _, a := range c.h.acts {
+		c.chat(a.Chat).act(a)
+		if a.outcome == Done {
+			c.r.Acts++
+		}
+		if a.outcome == Done && a.Type == "deletion" {
+			c.r.Deletions++
 		}
 	}
 	for _, ch := range c.h.changes {
@@ -138,8 +151,8 @@ func (c *checker) checkSends() {
 				c.r.add(Doubled, s.first, "chat %s: %s of %s stands at seqs %v", id, s.clientID, s.sender, at)
 			}
 			for _, seq := range at {
-				if p.at(seq).Text != s.text {
-					c.r.add(Altered, s.first, "chat %s: seq %d has another text than was sent", id, seq)
+				if e := p.at(seq); e.Erased == 0 && !s.is(e) {
+					c.r.add(Altered, s.first, "chat %s: seq %d has another text, answers another message or mentions others than was sent", id, seq)
 				}
 			}
 			if len(s.acks) > 0 {
@@ -171,12 +184,19 @@ func (c *checker) checkOrder(id string, p *past) {
 	}
 }
 
-// checkVersions compares every event that anybody saw with the one in the history.
+// checkVersions compares every event that anybody saw with the one in the history. Before its deletion an event was more than its stub.
 func (c *checker) checkVersions() {
 	for _, e := range c.h.events {
-		f := c.chats[e.Chat].at(e.Seq)
+		p := c.chats[e.Chat]
+		f := p.at(e.Seq)
 		switch {
 		case f == nil || f == e: // a hole of the history is told once
+		case e.bare() == f.bare() && e.Erased == 0 && f.Erased != 0:
+			if !p.wrote(e) {
+				c.r.add(Altered, 0, "chat %s: seq %d, which is erased, was seen with another text than was written", e.Chat, e.Seq)
+			}
+		case e.bare() == f.bare() && e.Erased != 0 && f.Erased == 0:
+			c.r.add(Unerased, 0, "chat %s: seq %d was seen erased and has its text in the history", e.Chat, e.Seq)
 		case f.same(e):
 			c.r.add(Altered, 0, "chat %s: seq %d was seen with another content than it has in the history: %+v, %+v", e.Chat, e.Seq, *e, *f)
 		default:

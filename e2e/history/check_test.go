@@ -34,11 +34,13 @@ func TestACleanRunRaisesNoAlarm(t *testing.T) {
 			total.Sent, total.Acked, total.Delivered = total.Sent+r.Sent, total.Acked+r.Acked, total.Delivered+r.Delivered
 			total.Pages, total.Standings, total.Resyncs = total.Pages+r.Pages, total.Standings+r.Standings, total.Resyncs+r.Resyncs
 			total.Conns += r.Conns
+			total.Acts, total.Deletions, total.Folds = total.Acts+r.Acts, total.Deletions+r.Deletions, total.Folds+r.Folds
 		})
 	}
 	t.Logf("%s", &total)
 	for what, n := range map[string]int{"acks": total.Acked, "lost acks": total.Sent - total.Acked, "deliveries": total.Delivered, "pages": total.Pages,
-		"standings": total.Standings, "resyncs": total.Resyncs, "connections": total.Conns} {
+		"standings": total.Standings, "resyncs": total.Resyncs, "connections": total.Conns,
+		"acts": total.Acts, "deletions": total.Deletions, "folds": total.Folds} {
 		if n < 100 {
 			t.Errorf("all cases together have %d %s: they prove little", n, what)
 		}
@@ -50,7 +52,7 @@ func TestTheReportCountsWhatItChecked(t *testing.T) {
 	h.Send(10, "c", "a", "1", "x").Acked(15, 2)
 	h.Send(20, "c", "a", "2", "y").Acked(50, 3)
 	h.Send(30, "c", "a", "3", "z")
-	conn := h.Open("b", nil)
+	conn := h.Open(0, "b", nil)
 	conn.Welcomed(5)
 	events := []Event{
 		{Chat: "c", Seq: 1, Type: "chat", Change: "created", By: "a", Members: "a,b"},
@@ -82,7 +84,7 @@ func TestAConnectionWithoutACursorOwesOnlyWhatWasSentAfterItsWelcome(t *testing.
 		h := New()
 		h.Send(10, "c", "a", "1", "x").Acked(15, 2)
 		h.Send(20, "c", "a", "2", "y").Acked(30, 3)
-		h.Open("b", nil).Welcomed(c.welcome)
+		h.Open(0, "b", nil).Welcomed(c.welcome)
 		h.Final("c", []Event{
 			{Chat: "c", Seq: 1, Type: "chat", Change: "created", By: "a", Members: "a,b"},
 			{Chat: "c", Seq: 2, N: 1, Type: "message", Sender: "a", ClientID: "1", Text: "x"},
@@ -99,7 +101,7 @@ func TestARecordMayBeMadeByManyGoroutines(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			conn := h.Open("b", nil)
+			conn := h.Open(0, "b", nil)
 			conn.Welcomed(h.Now())
 			for i := range 50 {
 				h.Mark(h.Now(), "c", "a", 1).Ended(h.Now(), Done, 0)
@@ -118,7 +120,7 @@ func TestALongRunIsCheckedInSeconds(t *testing.T) {
 	events := []Event{{Chat: "c", Seq: 1, Type: "chat", Change: "created", By: "a", Members: "a,b"}}
 	var conns []*Conn
 	for range 20 {
-		conn := h.Open("b", map[string]uint64{"c": 1})
+		conn := h.Open(0, "b", map[string]uint64{"c": 1})
 		conn.Welcomed(0)
 		conns = append(conns, conn)
 	}

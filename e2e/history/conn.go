@@ -6,6 +6,8 @@ import "maps"
 type Conn struct {
 	h       *History
 	user    string
+	device  string // empty if it is not known
+	opened  Time
 	cursors map[string]uint64
 	// welcome is when the server took the connection, negative before that; ended when it was over, negative while it is open.
 	welcome, ended Time
@@ -27,12 +29,21 @@ type note struct {
 	seq        uint64
 }
 
-// Open records a connection that says hello with these cursors.
-func (h *History) Open(user string, cursors map[string]uint64) *Conn {
-	c := &Conn{h: h, user: user, cursors: maps.Clone(cursors), welcome: -1, ended: -1}
+// Open records a connection that says hello with these cursors, before it is made.
+func (h *History) Open(at Time, user string, cursors map[string]uint64) *Conn {
+	c := &Conn{h: h, user: user, opened: at, cursors: maps.Clone(cursors), welcome: -1, ended: -1}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.conns = append(h.conns, c)
+	return c
+}
+
+// On records which device it is of. A device goes on, connection after connection, from the cursors that it had; a chat that a hello
+// has no cursor of is one that it knows nothing of any more.
+func (c *Conn) On(device string) *Conn {
+	c.h.mu.Lock()
+	defer c.h.mu.Unlock()
+	c.device = device
 	return c
 }
 

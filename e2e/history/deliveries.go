@@ -1,5 +1,7 @@
 package history
 
+import "time"
+
 // view is what one connection has of a chat.
 type view struct {
 	// last is the last seq that it has or was told that it has, by its cursor or an event; begun says that there is one.
@@ -109,6 +111,9 @@ func (rd *reader) event(at Time, e *Event) {
 			return
 		}
 	}
+	if rd.late(at, v, p, e) {
+		c.r.add(Unerased, at, "chat %s: what was written in seq %d came to %s after its deletion was acked", e.Chat, e.Seq, rd.conn.user)
+	}
 	if v.first != 0 && e.Seq <= v.high {
 		_, skipped := v.skipped[e.Seq]
 		delete(v.skipped, e.Seq) // it came after all
@@ -126,6 +131,18 @@ func (rd *reader) event(at Time, e *Event) {
 	}
 	v.high, v.last, v.begun, v.open = e.Seq, max(v.last, e.Seq), true, false
 	rd.stall(at, p, e)
+}
+
+// underWay is how long after the ack of a deletion a frame with the text may still come that was on its way before.
+const underWay = 30 * time.Second
+
+// late tells whether an event comes with what was written though it was erased: in the catch-up of a connection that was made after the
+// ack, or when nothing can be on its way any more.
+func (rd *reader) late(at Time, v *view, p *past, e *Event) bool {
+	if !e.written() {
+		return false
+	}
+	return p.erasedBefore(e.root(), at-underWay) || v.run && p.erasedBefore(e.root(), rd.conn.opened)
 }
 
 // passed looks at what was passed over by an event at seq.

@@ -51,7 +51,7 @@ var mutants = []mutant{
 	{"two messages are swapped in the history", Disordered, func(m *mutation) bool {
 		_, seq, p, ok := m.acked(func(s *Send, seq uint64, p *past) bool {
 			next := p.at(seq + 1)
-			return next != nil && next.Sender == s.sender && p.ackedAt[seq+1]
+			return next != nil && next.Sender == s.sender && p.ackedAt[seq+1] && p.targets[seq+1] == nil
 		})
 		if !ok {
 			return false
@@ -61,6 +61,7 @@ var mutants = []mutant{
 		one.Seq, one.N, two.Seq, two.N = two.Seq, two.N, one.Seq, one.N
 		final[seq-1], final[seq] = m.h.event(two), m.h.event(one)
 		m.h.finals[p.id] = final
+		m.unfolded()
 		return true
 	}},
 	{"a device has another event at a seq", Disordered, func(m *mutation) bool {
@@ -106,7 +107,9 @@ var mutants = []mutant{
 	}},
 	{"the history has a hole", Hole, func(m *mutation) bool {
 		s, ok := anyOf(m, m.h.sends, func(s *Send) bool {
-			return len(s.acks) == 0 && len(m.c.chats[s.chat].messages[messageKey{s.sender, s.clientID}]) > 0
+			p := m.c.chats[s.chat]
+			at := p.messages[messageKey{s.sender, s.clientID}]
+			return len(s.acks) == 0 && len(at) > 0 && !p.ackedAt[at[0]]
 		})
 		if ok {
 			p := m.c.chats[s.chat]
@@ -145,7 +148,7 @@ var mutants = []mutant{
 	{"a catch-up brings what came after a removal", Leak, func(m *mutation) bool {
 		user, e, ok := m.removed()
 		if ok {
-			c := m.h.Open(user, map[string]uint64{e.Chat: e.Seq - 1})
+			c := m.h.Open(m.end(), user, map[string]uint64{e.Chat: e.Seq - 1})
 			c.Welcomed(m.now)
 			c.Delivered(m.end(), *e)
 		}
@@ -232,10 +235,11 @@ var mutants = []mutant{
 		return false
 	}},
 	{"a message is miscounted", Unread, func(m *mutation) bool {
-		e, ok := anyOf(m, m.h.finals["group"], func(e *Event) bool { return true })
+		e, ok := anyOf(m, m.h.finals["group"], func(e *Event) bool { return e.Erased == 0 })
 		if ok {
 			f := m.versionOf(e, func(e *Event) { e.N++ })
 			m.h.replace(e, f)
+			m.unfolded()
 		}
 		return ok
 	}},

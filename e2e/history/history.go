@@ -12,11 +12,23 @@ type Time = time.Duration
 type Event struct {
 	Chat   string
 	Seq, N uint64
-	// Type is "message" or "chat".
+	// Type is "message", "edit", "deletion", "reaction" or "chat".
 	Type string
 	// Sender, ClientID and Text are those of a message.
 	Sender, ClientID, Text string
-	// Change and the rest are those of a change. Members are the ids of a new chat's members, separated by commas.
+	// ReplyTo and Mentions (ids separated by commas) are those of a message; an edit has a Text and Mentions too.
+	ReplyTo  uint64
+	Mentions string
+	// Target is the message that an edit, a deletion, a reaction or a pin is about. Removed says that the reaction was taken back.
+	Target  uint64
+	Emoji   string
+	Removed bool
+	// Erased, by whom and when, are of a message or an edit whose text is gone: the seq of the deletion, zero if there is none.
+	Erased   uint64
+	ErasedBy string
+	ErasedAt int64
+	// Change and the rest are those of a change; By is also that of an edit, a deletion and a reaction. Members are the ids of a new
+	// chat's members, separated by commas; behind an id may stand = and a role.
 	Change, User, By, Role, Title, Members string
 	// At is when the server says that it happened, in any unit; it must be the same everywhere.
 	At int64
@@ -27,7 +39,29 @@ func (e *Event) isMessage() bool { return e.Type == "message" }
 
 // same tells whether two events are the same one, perhaps with another content.
 func (e *Event) same(f *Event) bool {
-	return e.Type == f.Type && e.Sender == f.Sender && e.ClientID == f.ClientID && e.Change == f.Change && e.User == f.User && e.By == f.By
+	return e.Type == f.Type && e.Sender == f.Sender && e.ClientID == f.ClientID && e.Change == f.Change && e.User == f.User && e.By == f.By &&
+		e.Target == f.Target && e.Emoji == f.Emoji
+}
+
+// bare is the event without what a person wrote and without what became of it: as far as a stub and its original agree.
+func (e *Event) bare() Event {
+	b := *e
+	b.Text, b.ReplyTo, b.Mentions, b.Erased, b.ErasedBy, b.ErasedAt = "", 0, "", 0, "", 0
+	return b
+}
+
+// written tells whether the event holds anything that a deletion takes away.
+func (e *Event) written() bool { return e.Text != "" || e.ReplyTo != 0 || e.Mentions != "" }
+
+// root is the message that the text of the event belongs to, zero if it has none: itself, or the one that it edits.
+func (e *Event) root() uint64 {
+	switch e.Type {
+	case "message":
+		return e.Seq
+	case "edit":
+		return e.Target
+	}
+	return 0
 }
 
 // Outcome is what somebody knows of a request.
@@ -54,6 +88,10 @@ type History struct {
 	standings []Standing
 	rosters   []Roster
 	finals    map[string][]*Event
+	acts      []*Act
+	folds     []*Fold
+	shown     []Shown
+	pins      []Pins
 }
 
 // New returns an empty record whose clock starts now.
@@ -86,6 +124,8 @@ func (h *History) all(events []Event) []*Event {
 type Send struct {
 	h                            *History
 	chat, sender, clientID, text string
+	replyTo                      uint64
+	mentions                     string
 	first                        Time
 	acks                         []ack
 }
@@ -102,6 +142,18 @@ func (h *History) Send(at Time, chat, sender, clientID, text string) *Send {
 	defer h.mu.Unlock()
 	h.sends = append(h.sends, s)
 	return s
+}
+
+// With records, before it leaves, what message it answers and whom it mentions, as ids separated by commas.
+func (s *Send) With(replyTo uint64, mentions string) {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	s.replyTo, s.mentions = replyTo, mentions
+}
+
+// is tells whether the event has what was sent.
+func (s *Send) is(e *Event) bool {
+	return e.Text == s.text && e.ReplyTo == s.replyTo && e.Mentions == s.mentions
 }
 
 // Acked records an ack of any attempt.

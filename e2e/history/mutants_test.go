@@ -91,10 +91,10 @@ func (m *mutation) appended(e Event) {
 	}
 }
 
-// acked returns a message that was acked and will do.
+// acked returns a message that was acked, to which nobody did anything, and will do.
 func (m *mutation) acked(will func(s *Send, seq uint64, p *past) bool) (*Send, uint64, *past, bool) {
 	s, ok := anyOf(m, m.h.sends, func(s *Send) bool {
-		return len(s.acks) > 0 && will(s, s.acks[0].seq, m.c.chats[s.chat])
+		return len(s.acks) > 0 && m.c.chats[s.chat].targets[s.acks[0].seq] == nil && will(s, s.acks[0].seq, m.c.chats[s.chat])
 	})
 	if !ok {
 		return nil, 0, nil, false
@@ -116,11 +116,14 @@ func (m *mutation) removed() (user string, e *Event, ok bool) {
 	return "", nil, false
 }
 
+// unfolded forgets what was told of messages with all that became of them folded in: a fault of a message would be told there as well.
+func (m *mutation) unfolded() { m.h.folds, m.h.shown, m.h.pins = nil, nil, nil }
+
 // end is the end of the record.
 func (m *mutation) end() Time { return m.now + 10 }
 
 func (m *mutation) fresh(user string) *Conn {
-	c := m.h.Open(user, nil)
+	c := m.h.Open(m.end(), user, nil)
 	c.Welcomed(m.now)
 	return c
 }
@@ -139,7 +142,7 @@ func (m *mutation) versionOf(e *Event, change func(e *Event)) *Event {
 
 func TestEveryMutantIsCaughtAsWhatItIs(t *testing.T) {
 	seen := map[string]bool{}
-	for _, mu := range mutants {
+	for _, mu := range slices.Concat(mutants, actMutants) {
 		if seen[mu.name] {
 			t.Errorf("two mutants are named %q", mu.name)
 		}

@@ -24,6 +24,14 @@ type past struct {
 	changes map[string][]*Change
 	marks   map[string]*marks
 	rosters []Roster
+	acts    []*Act
+	// targets is what became of messages, by seq; pinning are the events that change what is pinned.
+	targets map[uint64]*target
+	pinning []*Event
+	// roles are the roles of people from a seq on, ascending.
+	roles map[string][]role
+	// erased is when the deletion of a message was first acked.
+	erased map[uint64]Time
 
 	standings map[string][]Standing // by person
 
@@ -48,7 +56,8 @@ const forEver = ^uint64(0)
 func newPast(id string) *past {
 	return &past{id: id, messages: map[messageKey][]uint64{}, own: map[string][]uint64{}, spans: map[string][]span{}, ackedAt: map[uint64]bool{},
 		changes: map[string][]*Change{}, marks: map[string]*marks{},
-		standings: map[string][]Standing{}, firstAck: map[uint64]Time{}}
+		standings: map[string][]Standing{}, firstAck: map[uint64]Time{}, targets: map[uint64]*target{}, roles: map[string][]role{},
+		erased: map[uint64]Time{}}
 }
 
 // final takes the history.
@@ -64,6 +73,9 @@ func (p *past) final(events []*Event) {
 		}
 	}
 	for _, e := range p.events {
+		if e != nil {
+			p.follow(e)
+		}
 		switch {
 		case e == nil:
 		case e.isMessage():
@@ -71,11 +83,16 @@ func (p *past) final(events []*Event) {
 			p.messages[key] = append(p.messages[key], e.Seq)
 			p.own[e.Sender] = append(p.own[e.Sender], e.Seq)
 		case e.Change == "created":
-			for u := range strings.SplitSeq(e.Members, ",") {
+			for m := range strings.SplitSeq(e.Members, ",") {
+				u, r, _ := strings.Cut(m, "=")
 				p.enter(u, e.Seq)
+				p.roles[u] = append(p.roles[u], role{e.Seq, r})
 			}
 		case e.Change == "member_added":
 			p.enter(e.User, e.Seq)
+			p.roles[e.User] = append(p.roles[e.User], role{e.Seq, e.Role})
+		case e.Change == "role":
+			p.roles[e.User] = append(p.roles[e.User], role{e.Seq, e.Role})
 		case e.Change == "member_removed":
 			if s := p.spans[e.User]; len(s) > 0 && s[len(s)-1].to == forEver {
 				s[len(s)-1].to = e.Seq
@@ -108,6 +125,14 @@ func (p *past) index() {
 			p.acks.add(a.at, a.seq)
 			if at, ok := p.firstAck[a.seq]; !ok || a.at < at {
 				p.firstAck[a.seq] = a.at
+			}
+		}
+	}
+	for _, a := range p.acts {
+		if e := p.at(a.seq); a.outcome == Done && e != nil && p.answers(a, e) {
+			p.acks.add(a.end, a.seq)
+			if at, ok := p.firstAck[a.seq]; !ok || a.end < at {
+				p.firstAck[a.seq] = a.end
 			}
 		}
 	}
@@ -210,7 +235,8 @@ func (p *past) ackedBefore(at Time) uint64 { return p.acks.before(at) }
 
 // hasRightAck tells whether what stands at a seq was acked there.
 func (p *past) hasRightAck(seq uint64) bool {
-	return p.ackedAt[seq] && p.at(seq) != nil && p.at(seq).isMessage()
+	e := p.at(seq)
+	return p.ackedAt[seq] && e != nil && (e.isMessage() || e.Target != 0)
 }
 
 // receives tells whether user is one of those whom the event at seq is for.

@@ -36,15 +36,18 @@ type simChat struct {
 	marked  map[string]uint64 // by marks
 	own     map[string]uint64 // by own messages
 	sent    map[messageKey]uint64
+	owner   string          // while they stay
+	gone    map[uint64]bool // messages whose deletion is in the log
+	reacted map[Action]uint64
 }
 
 // phone is a device, with at most one connection.
 type phone struct {
-	user    string
-	conn    *Conn
-	live    bool
-	queue   []queued
-	cursors map[string]uint64
+	name, user string
+	conn       *Conn
+	live       bool
+	queue      []queued
+	cursors    map[string]uint64
 }
 
 // queued is on its way to a phone: an event, a cursor, or else a resync.
@@ -64,19 +67,25 @@ func newSim(script []byte) *sim {
 	s.found("direct", false, "ann", "bob")
 	s.found("group", true, "ann", "bob", "cyd", "dan")
 	s.found("small", true, "cyd", "dan")
-	for _, u := range []string{"ann", "ann", "bob", "cyd", "dan", "dan", "eve"} {
-		s.phones = append(s.phones, &phone{user: u, cursors: map[string]uint64{}})
+	for i, u := range []string{"ann", "ann", "bob", "cyd", "dan", "dan", "eve"} {
+		s.phones = append(s.phones, &phone{name: fmt.Sprint(u, i), user: u, cursors: map[string]uint64{}})
 	}
 	return s
 }
 
 func (s *sim) found(id string, group bool, members ...string) {
-	c := &simChat{id: id, group: group, members: map[string]bool{}, marked: map[string]uint64{}, own: map[string]uint64{}, sent: map[messageKey]uint64{}}
+	c := &simChat{id: id, group: group, members: map[string]bool{}, marked: map[string]uint64{}, own: map[string]uint64{}, sent: map[messageKey]uint64{},
+		gone: map[uint64]bool{}, reacted: map[Action]uint64{}}
 	for _, m := range members {
 		c.members[m] = true
 	}
 	s.chats = append(s.chats, c)
-	s.append(c, Event{Type: "chat", Change: "created", By: members[0], Members: strings.Join(members, ",")})
+	who := strings.Join(members, ",")
+	if group {
+		c.owner = members[0]
+		who = strings.Replace(who, c.owner, c.owner+"=owner", 1)
+	}
+	s.append(c, Event{Type: "chat", Change: "created", By: members[0], Members: who})
 }
 
 // pick decides between n ways.
@@ -125,7 +134,7 @@ func (s *sim) run() *History {
 }
 
 func (s *sim) act() {
-	switch s.pick(16) {
+	switch s.pick(24) {
 	case 0, 1, 2, 3, 4:
 		s.send()
 	case 5, 6, 7:
@@ -141,6 +150,18 @@ func (s *sim) act() {
 		s.mark()
 	case 14:
 		s.standing()
+	case 16, 17:
+		s.edit()
+	case 18, 19:
+		s.react()
+	case 20:
+		s.erase()
+	case 21:
+		s.pin()
+	case 22:
+		s.fold()
+	case 23:
+		s.look()
 	case 15:
 		if s.pick(2) == 0 {
 			s.roster()
@@ -171,6 +192,9 @@ func (s *sim) append(c *simChat, e Event) uint64 {
 	}
 	if e.Change == "member_removed" {
 		delete(c.members, e.User)
+		if c.owner == e.User {
+			c.owner = ""
+		}
 	}
 	return e.Seq
 }
@@ -182,6 +206,11 @@ func (s *sim) send() {
 	key := messageKey{user, fmt.Sprintf("m%d", s.nextID)}
 	text := fmt.Sprintf("text %d", s.pick(4))
 	rec := s.h.Send(s.now, c.id, user, key.clientID, text)
+	reply, mentions := uint64(0), ""
+	if s.pick(4) == 0 {
+		reply, mentions = s.message(c), user
+		rec.With(reply, mentions)
+	}
 	var try func(left int)
 	try = func(left int) {
 		how := s.pick(8) // 0: the request is lost, 1: the answer is
@@ -200,7 +229,7 @@ func (s *sim) send() {
 			}
 			seq, stands := c.sent[key]
 			if !stands {
-				seq = s.append(c, Event{Type: "message", Sender: user, ClientID: key.clientID, Text: text})
+				seq = s.append(c, Event{Type: "message", Sender: user, ClientID: key.clientID, Text: text, ReplyTo: reply, Mentions: mentions})
 				c.sent[key] = seq
 			}
 			if how == 1 {
@@ -221,7 +250,9 @@ func (s *sim) flush(p *phone, n int) {
 		switch {
 		case q.event != nil:
 			p.conn.Delivered(s.now, *q.event)
-			p.cursors[q.event.Chat] = max(p.cursors[q.event.Chat], q.event.Seq)
+			if at, known := p.cursors[q.event.Chat]; !known || q.event.Seq == at+1 {
+				p.cursors[q.event.Chat] = q.event.Seq
+			}
 		case q.cursor != nil:
 			q.cursor(s.now)
 		default:
@@ -245,7 +276,7 @@ func (s *sim) reconnect(p *phone) {
 	if s.pick(3) == 0 {
 		p.cursors = map[string]uint64{} // the app was installed again
 	}
-	conn := s.h.Open(p.user, p.cursors)
+	conn := s.h.Open(s.now, p.user, p.cursors).On(p.name)
 	p.conn = conn
 	s.after(1+s.pick(3), func() {
 		if p.conn != conn {
@@ -261,7 +292,8 @@ func (s *sim) reconnect(p *phone) {
 				p.queue = append(p.queue, queued{resync: c.id})
 			default:
 				for i := cursor; i < uint64(len(c.log)) && i < cursor+catchUp; i++ {
-					p.queue = append(p.queue, queued{event: &c.log[i]})
+					e := c.log[i] // as it is now
+					p.queue = append(p.queue, queued{event: &e})
 				}
 				if cursor+catchUp < uint64(len(c.log)) {
 					p.queue = append(p.queue, queued{resync: c.id})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -30,12 +31,14 @@ type Config struct {
 	Data string
 	// Listen is where clients connect; empty is any free port of 127.0.0.1.
 	Listen string
+	// AdminListen is where operators connect; empty is any free port of 127.0.0.1.
+	AdminListen string
 	// RateLimits leaves the limits on, which stories want off.
 	RateLimits bool
 	// NoRace uses a binary that was built without the race detector.
 	NoRace bool
-	// Args are further arguments.
-	Args []string
+	// Args are further arguments; Env are variables beside those of this process.
+	Args, Env []string
 }
 
 // Program is a running process of chatmesh.
@@ -46,6 +49,8 @@ type Program struct {
 	Ready time.Duration
 
 	cmd    *exec.Cmd
+	began  time.Time
+	line   chan string // gets the line that says where it listens
 	http   *http.Client
 	output chan struct{} // closed when the output has ended
 
@@ -73,7 +78,7 @@ func Start(t testing.TB, cfg Config) *Program {
 			t.Error(problem)
 		}
 		if t.Failed() {
-			t.Logf("the end of its log:\n%s", p.tail(40))
+			t.Logf("the end of its log:\n%s", p.Tail(40))
 		}
 	})
 	return p
@@ -81,57 +86,84 @@ func Start(t testing.TB, cfg Config) *Program {
 
 // Launch is Start without a test. The caller calls Finish.
 func Launch(cfg Config) (*Program, error) {
-	path, err := Build(!cfg.NoRace)
+	p, err := Begin(cfg)
 	if err != nil {
 		return nil, err
 	}
-	listen := cfg.Listen
-	if listen == "" {
-		listen = "127.0.0.1:0"
-	}
-	args := []string{"--listen", listen, "--admin-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--data", cfg.Data}
-	if !cfg.RateLimits {
-		args = append(args, "--rate-limits", "off")
-	}
-	p := &Program{cmd: exec.Command(path, append(args, cfg.Args...)...), output: make(chan struct{}),
-		secrets: map[string]bool{}, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}}
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	r, w := io.Pipe()
-	p.cmd.Stdout, p.cmd.Stderr = w, w
-	began := time.Now()
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("program: start: %w", err)
-	}
-	ready := make(chan string, 1)
-	go p.follow(r, ready)
-	go func() {
-		p.cmd.Wait() // its error is the exit code
-		w.Close()
-	}()
-	deadline := time.NewTimer(readyWithin)
-	defer deadline.Stop()
-	select {
-	case line := <-ready:
-		p.Ready = time.Since(began)
-		if err := p.addresses(line); err != nil {
-			p.Kill()
-			return nil, err
-		}
-	case <-p.output:
-		return nil, fmt.Errorf("program: ended with %d before it was ready:\n%s", p.exitCode(), p.tail(40))
-	case <-deadline.C:
-		p.Kill()
-		return nil, fmt.Errorf("program: not ready within %v:\n%s", readyWithin, p.tail(40))
-	}
-	if err := p.awaitReadyz(time.Until(began.Add(readyWithin))); err != nil {
+	if err := p.AwaitReady(readyWithin); err != nil {
 		p.Kill()
 		return nil, err
 	}
 	return p, nil
 }
 
+// At is a mesh that runs already and is somebody else's: clients connect at one address, operators at another.
+func At(client, admin string) *Program {
+	return &Program{Client: client, Admin: admin, secrets: map[string]bool{},
+		http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}}
+}
+
+// Begin starts the program and does not wait until it is ready: what it needs may come later. Client and Admin are known at once
+// where the addresses are given, otherwise with AwaitReady. The caller calls Finish.
+func Begin(cfg Config) (*Program, error) {
+	path, err := Build(!cfg.NoRace)
+	if err != nil {
+		return nil, err
+	}
+	address := func(given string) string {
+		if given == "" {
+			return "127.0.0.1:0"
+		}
+		return given
+	}
+	args := []string{"--listen", address(cfg.Listen), "--admin-listen", address(cfg.AdminListen), "--nats-listen", "127.0.0.1:0", "--data", cfg.Data}
+	if !cfg.RateLimits {
+		args = append(args, "--rate-limits", "off")
+	}
+	p := &Program{cmd: exec.Command(path, append(args, cfg.Args...)...), output: make(chan struct{}), began: time.Now(), line: make(chan string, 1),
+		secrets: map[string]bool{}, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}}
+	if cfg.Listen != "" {
+		p.Client = "http://" + cfg.Listen
+	}
+	if cfg.AdminListen != "" {
+		p.Admin = "http://" + cfg.AdminListen
+	}
+	p.cmd.Env = append(p.cmd.Environ(), cfg.Env...)
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	r, w := io.Pipe()
+	p.cmd.Stdout, p.cmd.Stderr = w, w
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("program: start: %w", err)
+	}
+	go p.follow(r)
+	go func() {
+		p.cmd.Wait() // its error is the exit code
+		w.Close()
+	}()
+	return p, nil
+}
+
+// AwaitReady waits until the program says that it is ready, and /readyz does.
+func (p *Program) AwaitReady(within time.Duration) error {
+	deadline := time.NewTimer(within)
+	defer deadline.Stop()
+	end := time.Now().Add(within)
+	select {
+	case line := <-p.line:
+		p.Ready = time.Since(p.began)
+		if err := p.addresses(line); err != nil {
+			return err
+		}
+	case <-p.output:
+		return fmt.Errorf("program: ended with %d before it was ready:\n%s", p.exitCode(), p.Tail(40))
+	case <-deadline.C:
+		return fmt.Errorf("program: not ready within %v:\n%s", within, p.Tail(40))
+	}
+	return p.AwaitReadyz(time.Until(end))
+}
+
 // follow keeps the output until its end and hands out the line that says where the program listens.
-func (p *Program) follow(r io.Reader, ready chan<- string) {
+func (p *Program) follow(r io.Reader) {
 	defer close(p.output)
 	lines := bufio.NewReaderSize(r, 64<<10)
 	told := false
@@ -141,7 +173,7 @@ func (p *Program) follow(r io.Reader, ready chan<- string) {
 		p.log.WriteString(line)
 		p.mu.Unlock()
 		if !told && strings.Contains(line, "is ready") && strings.Contains(line, "http://") {
-			ready <- line
+			p.line <- line
 			told = true
 		}
 		if err != nil {
@@ -157,14 +189,20 @@ var (
 
 func (p *Program) addresses(line string) error {
 	web, broker := httpAddress.FindAllString(line, -1), natsAddress.FindString(line)
-	if len(web) < 2 || broker == "" && !slices.Contains(p.cmd.Args, "--nats-url") {
+	external := slices.Contains(p.cmd.Args, "--nats-url")
+	if len(web) == 1 && external { // a service that no client talks to
+		p.Admin = strings.TrimRight(web[0], "/.")
+		return nil
+	}
+	if len(web) < 2 || broker == "" && !external {
 		return fmt.Errorf("program: cannot read the addresses of %q", line)
 	}
 	p.Client, p.Admin, p.NATS = strings.TrimRight(web[0], "/."), strings.TrimRight(web[1], "/."), strings.TrimRight(broker, "/.")
 	return nil
 }
 
-func (p *Program) awaitReadyz(d time.Duration) error {
+// AwaitReadyz waits until /readyz says that all is well.
+func (p *Program) AwaitReadyz(d time.Duration) error {
 	deadline := time.Now().Add(d)
 	for {
 		status, _, err := p.AdminGet("/readyz")
@@ -199,7 +237,8 @@ func (p *Program) Log() string {
 	return p.log.String()
 }
 
-func (p *Program) tail(n int) string {
+// Tail are the last n lines of the log.
+func (p *Program) Tail(n int) string {
 	lines := strings.Split(strings.TrimSpace(p.Log()), "\n")
 	for i, l := range lines {
 		if len(l) > 1000 {
@@ -207,6 +246,13 @@ func (p *Program) tail(n int) string {
 		}
 	}
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// Secrets are what Guard was told.
+func (p *Program) Secrets() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Keys(p.secrets))
 }
 
 // Guard remembers strings that must appear neither in the log nor in the metrics.
@@ -265,6 +311,9 @@ func (p *Program) running() bool {
 // Finish stops the program if it runs, and lists what is wrong: an exit code, a race or a panic in the log, a secret in
 // the log or in the metrics. The log and the metrics are never quoted whole.
 func (p *Program) Finish() (problems []string) {
+	if p.cmd == nil {
+		return nil
+	}
 	metrics := ""
 	p.mu.Lock()
 	known := p.ended

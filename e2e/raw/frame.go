@@ -29,10 +29,36 @@ type Frame struct {
 	Title  string          `json:"title"`
 	At     time.Time       `json:"at"`
 
+	Target    uint64   `json:"target"`
+	Emoji     string   `json:"emoji"`
+	Removed   bool     `json:"removed"`
+	ReplyTo   uint64   `json:"reply_to"`
+	Mentions  []string `json:"mentions"`
+	Deleted   *Erasure `json:"deleted"`
+	Forwarded *struct {
+		Sender string    `json:"sender"`
+		SentAt time.Time `json:"sent_at"`
+	} `json:"forwarded"`
+
+	// Of a message as it stands.
+	Edits     int        `json:"edits"`
+	EditedAt  *time.Time `json:"edited_at"`
+	Reactions []struct {
+		Emoji string   `json:"emoji"`
+		Count int      `json:"count"`
+		Users []string `json:"users"`
+	} `json:"reactions"`
+	Reply *struct {
+		Seq     uint64 `json:"seq"`
+		Text    string `json:"text"`
+		Deleted bool   `json:"deleted"`
+	} `json:"reply"`
+
 	Messages []Frame `json:"messages"`
 	HasMore  bool    `json:"has_more"`
 	FromSeq  uint64  `json:"from_seq"`
 	ToSeq    uint64  `json:"to_seq"`
+	FoldedTo uint64  `json:"folded_to"`
 
 	Online   *bool     `json:"online"`
 	LastSeen time.Time `json:"last_seen"`
@@ -44,6 +70,13 @@ type Frame struct {
 	Code         string `json:"code"`
 	Message      string `json:"message"`
 	RetryAfterMS int64  `json:"retry_after_ms"`
+}
+
+// Erasure says that a text is gone.
+type Erasure struct {
+	Seq uint64    `json:"seq"`
+	By  string    `json:"by"`
+	At  time.Time `json:"at"`
 }
 
 // UnmarshalJSON reads the fields and keeps what stood there.
@@ -74,4 +107,12 @@ func (f Frame) User() string {
 }
 
 // IsEvent tells whether the frame is an event of a chat's log.
-func (f Frame) IsEvent() bool { return f.Type == "message" || f.Type == "chat" }
+func (f Frame) IsEvent() bool {
+	switch f.Type {
+	case "message", "chat":
+		return true
+	case "edit", "deletion", "reaction":
+		return f.Target > 0
+	}
+	return false
+}

@@ -35,11 +35,12 @@ type Answer struct {
 
 // Problem is a refusal as RFC 9457 has it, with the contract's code.
 type Problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail"`
-	Code   string `json:"code"`
+	Type         string `json:"type"`
+	Title        string `json:"title"`
+	Status       int    `json:"status"`
+	Detail       string `json:"detail"`
+	Code         string `json:"code"`
+	RetryAfterMS int64  `json:"retry_after_ms"`
 }
 
 // Call makes one HTTP call. path begins with a slash and is sent as it is; an empty token sends none.

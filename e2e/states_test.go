@@ -1,0 +1,227 @@
+package e2e
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/chatmesh/chatmesh/e2e/program"
+	"github.com/chatmesh/chatmesh/e2e/raw"
+)
+
+// standing is how somebody is told to be.
+type standing struct {
+	UserID    string    `json:"user_id"`
+	Online    bool      `json:"online"`
+	State     string    `json:"state"`
+	LastSeen  time.Time `json:"last_seen"`
+	Invisible bool      `json:"invisible"`
+}
+
+func standingIn(f raw.Frame) (s standing) {
+	_ = json.Unmarshal(f.Raw, &s)
+	return s
+}
+
+// standingOf asks over HTTP.
+func (p *person) standingOf(other *person) standing {
+	p.t.Helper()
+	var a struct{ Presence []standing }
+	p.must(http.StatusOK, http.MethodGet, "/v1/presence?"+url.Values{"user": {other.id}}.Encode(), nil, &a)
+	if len(a.Presence) != 1 {
+		return standing{}
+	}
+	return a.Presence[0]
+}
+
+// watching is a device that watches somebody.
+func (p *person) watching(other *person) *raw.Socket {
+	p.t.Helper()
+	s := p.device(nil)
+	if err := s.Send(raw.Object{"type": "watch", "id": "w", "users": []string{other.id}}); err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := s.Await(raw.Patience, func(f raw.Frame) bool { return f.Type == "presence" && f.User() == other.id }); err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+// told waits until the last that a socket was told of somebody is a state, and returns it.
+func told(t *testing.T, s *raw.Socket, of *person, state string) standing {
+	t.Helper()
+	var last standing
+	eventually(t, 2*raw.Patience, of.name+" is told to be "+state, func() bool {
+		frames := presenceFrames(s, of)
+		if len(frames) == 0 {
+			return false
+		}
+		last = standingIn(frames[len(frames)-1])
+		return last.State == state
+	})
+	if last.Online != (state != "offline") {
+		t.Errorf("got %+v; want online of who is away too", last)
+	}
+	return last
+}
+
+// prefer changes preferences and waits until the devices have heard of it.
+func (p *person) prefer(body raw.Object, devices ...*raw.Socket) {
+	p.t.Helper()
+	heard := func(s *raw.Socket) int {
+		return len(s.Frames(func(f raw.Frame) bool { return f.Type == "preferences" }))
+	}
+	var before []int
+	for _, s := range devices {
+		before = append(before, heard(s))
+	}
+	p.must(http.StatusOK, http.MethodPut, "/v1/users/me/preferences", body, nil)
+	for i, s := range devices {
+		eventually(p.t, raw.Patience, "a device of "+p.name+" is told", func() bool { return heard(s) > before[i] })
+	}
+}
+
+func ack(t *testing.T, s *raw.Socket, o raw.Object) {
+	t.Helper()
+	if f, err := s.Ask(o); err != nil || f.Type != "ack" {
+		t.Fatalf("%v: got %s, %v; want an ack", o["type"], f.Raw, err)
+	}
+}
+
+func TestSomebodyWithIdleDevicesIsAway(t *testing.T) {
+	t.Parallel()
+	srv := server(t)
+	people := newPeople(t, srv, "idle", 2)
+	alice, bob := people[0], people[1]
+	alice.direct(bob)
+	s := alice.watching(bob)
+	phone, laptop := bob.device(nil), bob.device(nil)
+	told(t, s, bob, "online")
+	ack(t, phone, raw.Object{"type": "idle", "idle": true})
+	ack(t, laptop, raw.Object{"type": "idle", "idle": true})
+	told(t, s, bob, "away")
+	if got := alice.standingOf(bob); got.State != "away" || !got.Online || !got.LastSeen.IsZero() {
+		t.Errorf("over HTTP: got %+v; want bob away, which is online", got)
+	}
+	ack(t, phone, raw.Object{"type": "idle", "idle": false})
+	told(t, s, bob, "online")
+	phone.Leave()
+	told(t, s, bob, "away") // the laptop is idle yet
+	laptop.Leave()
+	told(t, s, bob, "offline")
+}
+
+func TestADeviceThatFlapsIsNotSeenAndALogoutIsAtOnce(t *testing.T) {
+	t.Parallel()
+	srv := program.Start(t, program.Config{Data: t.TempDir(), Args: []string{"--presence-grace", "1m", "--away-after", "1s"}})
+	alice, bob := newPerson(t, srv, "alice"), newPerson(t, srv, "bob")
+	alice.direct(bob)
+	s := alice.watching(bob)
+	phone, laptop := bob.device(nil), bob.device(nil)
+	told(t, s, bob, "online")
+	before := len(presenceFrames(s, bob))
+	laptop.Close()
+	for range 5 {
+		phone.Close()
+		phone = bob.device(nil)
+	}
+	told(t, s, bob, "away") // all the time nobody did anything
+	for _, f := range presenceFrames(s, bob)[before:] {
+		if got := standingIn(f); !got.Online {
+			t.Errorf("a phone that flaps is told: %s", f.Raw)
+		}
+	}
+	began := time.Now()
+	bob.must(http.StatusNoContent, http.MethodDelete, "/v1/sessions/current", nil, nil)
+	told(t, s, bob, "offline")
+	if took := time.Since(began); took > 50*time.Second {
+		t.Errorf("offline %v after the logout; want no grace", took)
+	}
+}
+
+func TestWhoHidesIsOfflineForOthersWhateverTheyDo(t *testing.T) {
+	t.Parallel()
+	srv := server(t)
+	people := newPeople(t, srv, "hidden", 2)
+	alice, bob := people[0], people[1]
+	chat := alice.direct(bob)
+	s := alice.watching(bob)
+	phone := bob.device(nil)
+	told(t, s, bob, "online")
+	bob.prefer(raw.Object{"presence": "invisible"}, phone)
+	seen := told(t, s, bob, "offline").LastSeen
+	if seen.IsZero() || time.Since(seen) > time.Minute {
+		t.Errorf("last seen at %v; want the moment when bob hid", seen)
+	}
+	before := len(presenceFrames(s, bob))
+	own := bob.watching(bob)
+	if got := standingIn(presenceFrames(own, bob)[0]); !got.Online || got.State != "online" || !got.Invisible {
+		t.Errorf("bob himself is told %+v; want the truth", got)
+	}
+	ack(t, phone, raw.Object{"type": "idle", "idle": true})
+	ack(t, own, raw.Object{"type": "idle", "idle": true})
+	if got := told(t, own, bob, "away"); !got.Invisible {
+		t.Errorf("bob himself is told %+v; want that he is invisible", got)
+	}
+	if got := bob.standingOf(bob); got.State != "away" || !got.Invisible {
+		t.Errorf("bob asks for himself: got %+v; want the truth", got)
+	}
+	bob.post(chat, text("nobody sees me"))
+	phone.Leave()
+	own.Leave()
+	laptop := bob.device(nil) // which was away when he hid
+	ack(t, laptop, raw.Object{"type": "idle", "idle": false})
+	awaitSeq(t, "alice", s, chat, 2)
+	if got := alice.standingOf(bob); got.Online || got.State != "offline" || !got.LastSeen.Equal(seen) || got.Invisible {
+		t.Errorf("over HTTP: got %+v; want bob offline, last seen at %v", got, seen)
+	}
+	if got := presenceFrames(s, bob); len(got) != before {
+		t.Errorf("alice is told %s of somebody invisible", got[len(got)-1].Raw)
+	}
+	bob.prefer(raw.Object{"presence": "visible"}, laptop)
+	told(t, s, bob, "online")
+}
+
+func TestSomebodyOnTwoEdgesIsOnePersonAlsoWhenOneIsKilled(t *testing.T) {
+	t.Parallel()
+	broker := newBroker(t, rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 11)))
+	if err := broker.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(broker.kill)
+	args := []string{"--nats-url", broker.url(), "--presence-ttl", "3s", "--presence-grace", "2s"}
+	one := program.Start(t, program.Config{Args: append(slices.Clone(args), "--node", "one")})
+	two := program.Start(t, program.Config{Data: t.TempDir(), Args: append(slices.Clone(args), "--node", "two", "edge")})
+	alice, bob := newPerson(t, one, "alice"), newPerson(t, one, "bob")
+	alice.direct(bob)
+	s := alice.watching(bob)
+	laptop := bob.device(nil)
+	ack(t, laptop, raw.Object{"type": "idle", "idle": true})
+	told(t, s, bob, "away")
+	there := *bob // the same person, by the other edge
+	there.srv = two
+	phone := there.device(nil)
+	told(t, s, bob, "online")
+	// What is switched on one edge holds on the other.
+	bob.prefer(raw.Object{"presence": "invisible"}, laptop, phone)
+	told(t, s, bob, "offline")
+	bob.prefer(raw.Object{"presence": "visible"}, laptop, phone)
+	told(t, s, bob, "online")
+	before := len(presenceFrames(s, bob))
+	two.Kill()
+	told(t, s, bob, "away")
+	for _, f := range presenceFrames(s, bob)[before:] {
+		if !standingIn(f).Online {
+			t.Errorf("an edge of two was killed: alice is told %s", f.Raw)
+		}
+	}
+	if got := alice.standingOf(bob); got.State != "away" || !got.Online {
+		t.Errorf("over HTTP: got %+v; want bob away", got)
+	}
+	laptop.Leave()
+	told(t, s, bob, "offline")
+}
