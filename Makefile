@@ -28,10 +28,10 @@ lint: ## formatting, vet, staticcheck
 	go tool staticcheck ./...
 
 unit: ## tests beside the code, with the race detector
-	scripts/with-cql go test -race -timeout 10m ./...
+	scripts/with-cql go test -race -timeout 30m ./...
 
 e2e: ## stories over the real binary, with the race detector
-	cd e2e && ../scripts/with-cql go test -race -timeout 40m ./...
+	cd e2e && ../scripts/with-cql go test -race -timeout 60m ./...
 
 fuzz: ## every fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)
@@ -67,10 +67,10 @@ rolling: ## a rolling restart of every process under load delays nothing by more
 	cd e2e && go test -timeout 10m -run TestARolling -rolling-stall 5s -v .
 
 spread: ## the stories that share a program, over three brokers, a database and two of each service
-	cd e2e && go test -race -timeout 20m -spread -run "^($$(grep -l 'server(t)' *_test.go | xargs grep -ho '^func Test[A-Za-z0-9_]*' | sed 's/func //' | paste -sd'|'))\$$" .
+	cd e2e && go test -race -timeout 40m -spread -run "^($$(grep -l 'server(t)' *_test.go | xargs grep -ho '^func Test[A-Za-z0-9_]*' | sed 's/func //' | paste -sd'|'))\$$" .
 
 disks: ## a disk that loses its power under load, one that fills (needs root to mount them, ext4 and loop devices)
-	@if [ "$$(id -u)" = 0 ]; then cd e2e && go test -race -tags disks -timeout 10m -run 'PowerCut|FullDisk' -v .; \
+	@if [ "$$(id -u)" = 0 ]; then cd e2e && go test -race -tags disks -timeout 20m -run 'PowerCut|FullDisk' -v .; \
 	else echo "disks: NOT RUN: mounting file systems needs root"; fi
 
 cql-up: ## a CQL server on 127.0.0.1:9042, for a mesh on this machine; its state is under data/cql
@@ -85,7 +85,7 @@ bench: ## chatmesh and its peers side by side: ROUNDS interleaved rounds, into b
 	$(MAKE) capacity
 
 bench-test: ## the bench works: its tests, with a small run
-	cd bench && go test -timeout 15m ./...
+	cd bench && go test -timeout 30m ./...
 
 growth: ## the cost of a message from 1,000 to 1,000,000 chats: about 15 min, 3 GB of memory and of disk
 	go run ./bench --growth long --out bench/results/growth

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -33,7 +34,11 @@ func TestMain(m *testing.M) {
 		problems = append(problems, err.Error())
 	}
 	raw.CloseIdle()
-	if err := goleak.Find(); err != nil {
+	err := goleak.Find()
+	for end := time.Now().Add(raw.Patience); err != nil && time.Now().Before(end); err = goleak.Find() {
+		time.Sleep(50 * time.Millisecond) // what is about to end may take its time
+	}
+	if err != nil {
 		problems = append(problems, err.Error())
 	}
 	for _, p := range problems {

@@ -70,7 +70,7 @@ func TestConnectionThatBreaksIsToldAndComesBackByItself(t *testing.T) {
 	if err := b.Conn().Publish("test.a", nil); err == nil { // nothing is kept for later behind the caller's back
 		t.Error("a message was taken while the broker is away")
 	}
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 4*time.Second { // what waits for the broker waits 5 s
 		t.Errorf("that took %v; want it at once", took)
 	}
 	m.Start()

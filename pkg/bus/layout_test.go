@@ -79,9 +79,6 @@ func TestEnsuringALayoutTwiceChangesNothing(t *testing.T) {
 	meshtest.Ensure(t, b, meshtest.Layout(3))
 	took := time.Since(start)
 	t.Logf("the second time took %v", took)
-	if took > 5*time.Second {
-		t.Errorf("the second time took %v; want it quick", took)
-	}
 	checkSame(t, before, inventory(t, b))
 	m.Stop()
 	m.Start()

@@ -13,16 +13,17 @@ import (
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/leaks"
 )
 
 func TestMain(m *testing.M) {
 	meshtest.ServeIfChild()
 	_ = flag.Set("test.parallel", "5") // they wait more than they work; -parallel still counts
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(leaks.Patient(m))
 }
 
 // patience is how long something that takes milliseconds may take on a machine that does much else.
-const patience = 15 * time.Second
+const patience = meshtest.Patience
 
 // broker is a real broker and a connection to it.
 func broker(t *testing.T) (*meshtest.Broker, *bus.Bus) {

@@ -152,12 +152,9 @@ func TestRefusalCarriesItsCodeInBodyAndHeader(t *testing.T) {
 
 func TestCallWhereNobodyAnswersIsDown(t *testing.T) {
 	m, b := broker(t)
-	start := time.Now()
-	if err := b.Call(t.Context(), "svc.test.nobody", nil, nil); !errors.Is(err, bus.ErrDown) {
-		t.Errorf("nobody: got %v; want %v", err, bus.ErrDown)
-	}
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("that took %v; want it at once", took)
+	// It is the broker that says so, at once; nothing runs out.
+	if err := b.Call(t.Context(), "svc.test.nobody", nil, nil); !errors.Is(err, bus.ErrDown) || !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("nobody: got %v; want %v and %v", err, bus.ErrDown, nats.ErrNoResponders)
 	}
 	sub, err := b.Conn().SubscribeSync("svc.test.silent")
 	if err != nil {
@@ -190,15 +187,12 @@ func TestWhatIsLargerThanTheBrokerTakesIsRefusedAtOnceAndTheConnectionStays(t *t
 		bus.Endpoint{Subject: "svc.test.large", Handle: func(context.Context, []byte) (any, error) { return strings.Repeat("x", 2<<20), nil }})
 	c := m.Bus(t)
 	meshtest.Eventually(t, patience, "the connection stands", func() bool { return c.Check(t.Context()) == nil })
-	start := time.Now()
+	// Otherwise there would be no answer, and what says so is another error.
 	if err := c.Call(t.Context(), "svc.test.echo", strings.Repeat("x", 2<<20), nil); !chat.Is(err, chat.TooLarge) {
 		t.Errorf("a request: got %v; want %s", err, chat.TooLarge)
 	}
 	if err := c.Call(t.Context(), "svc.test.large", nil, nil); !chat.Is(err, chat.Internal) {
 		t.Errorf("an answer: got %v; want %s", err, chat.Internal)
-	}
-	if took := time.Since(start); took > 3*time.Second {
-		t.Errorf("it took %v; want it at once", took)
 	}
 	if err := c.Call(t.Context(), "svc.test.echo", "x", nil); err != nil || c.Conn().Stats().Reconnects != 0 {
 		t.Errorf("after it: got %v, %d reconnects; want the connection to stand", err, c.Conn().Stats().Reconnects)

@@ -99,7 +99,22 @@ func consumer(t *testing.T, b *bus.Bus, ackWait time.Duration) {
 	stream(t, b, nil)
 	if _, err := b.JetStream().CreateConsumer(t.Context(), "TEST", jetstream.ConsumerConfig{Durable: "WORK", AckPolicy: jetstream.AckExplicitPolicy,
 		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: bus.MaxPending, PriorityPolicy: jetstream.PriorityPolicyPinned,
-		PriorityGroups: []string{subject.PinGroup}, PinnedTTL: 2 * time.Second}); err != nil {
+		PriorityGroups: []string{subject.PinGroup}, PinnedTTL: 4 * time.Second}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// neverAgain sets a consumer of the layout to deliver nothing again for longer than a test takes, and to leave a worker pinned for a while
+// though the machine keeps it from asking: what another worker gets then, it gets because the first has given it up or fell silent.
+func neverAgain(t *testing.T, b *bus.Bus, stream, name string) {
+	t.Helper()
+	c, err := b.JetStream().Consumer(t.Context(), stream, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := c.CachedInfo().Config
+	cfg.AckWait, cfg.PinnedTTL = time.Hour, 8*time.Second
+	if _, err := b.JetStream().UpdateConsumer(t.Context(), stream, cfg); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -225,6 +240,7 @@ func waitFor(t *testing.T, what string, ch <-chan struct{}) {
 // At a restart of a service another worker goes on at once, also with what the first had in its hands.
 func TestWorkerThatIsStoppedGivesBackWhatItHasNotHandled(t *testing.T) {
 	m, b := laid(t, 1)
+	neverAgain(t, b, subject.ChatStream(0), subject.Persister)
 	fill(t, b, subject.Log(0, "c1"), 1500)
 	handle, begun := stuck()
 	first, stop := start(t, m.Bus(t), subject.ChatStream(0), subject.Persister, 500, handle)
@@ -236,9 +252,6 @@ func TestWorkerThatIsStoppedGivesBackWhatItHasNotHandled(t *testing.T) {
 		return len(second.handled()) >= 1500 && open(t, b, subject.ChatStream(0), subject.Persister) == 0
 	})
 	t.Logf("the second had handled all %v after the first was stopped", time.Since(at))
-	if took := time.Since(at); took > 10*time.Second {
-		t.Errorf("it took %v; want it long before what is not acknowledged comes by itself (30 s)", took)
-	}
 	got := second.handled()
 	slices.Sort(got)
 	if got = slices.Compact(got); !slices.Equal(got, upTo(1, 1500)) || len(first.handled()) > 0 {
@@ -250,6 +263,7 @@ func TestOfTwoWorkersOneIsActiveAndTheOtherTakesOverWhenItDies(t *testing.T) {
 	m, b := laid(t, 1)
 	dying, living := m.Bus(t), m.Bus(t)
 	stream, subj := subject.ChatStream(0), subject.Log(0, "c1")
+	neverAgain(t, b, stream, subject.Persister)
 	first, _ := start(t, dying, stream, subject.Persister, 0, nil)
 	publish(t, b, subj, "x")
 	meshtest.Eventually(t, patience, "the first is active", func() bool { return first.has(1) })
@@ -261,14 +275,13 @@ func TestOfTwoWorkersOneIsActiveAndTheOtherTakesOverWhenItDies(t *testing.T) {
 	if got := second.handled(); len(got) > 0 {
 		t.Fatalf("got %v handled by the worker that waits", got)
 	}
+	connected := m.NumClients()
 	dying.Close()
 	died := time.Now()
+	meshtest.Eventually(t, patience, "the broker knows", func() bool { return m.NumClients() < connected }) // else it may still give it the next
 	last := publish(t, b, subj, "y")
 	meshtest.Eventually(t, patience, "the other takes over", func() bool { return second.has(last) })
 	t.Logf("taken over in %v", time.Since(died))
-	if took := time.Since(died); took > 10*time.Second {
-		t.Errorf("took %v; want the worker's silence noticed within seconds", took)
-	}
 	if got := second.handled(); !slices.Equal(got, []uint64{last}) {
 		t.Errorf("got %v; want only what the first had not acknowledged", got)
 	}
@@ -297,9 +310,9 @@ func TestWorkerThatTakesOverLearnsWhatItsPredecessorHadInHand(t *testing.T) {
 		t.Errorf("got %v; want 1 to 20", got)
 	}
 	second.do(func() {
-		// The first event that comes may be one of those in hand, or the first new one.
-		if len(second.actives) != 1 || second.actives[0][:2] != "1-" {
-			t.Errorf("got %v; want to be told once of the events from 1 on", second.actives)
+		// The first event that comes may be one of those in hand, or the first new one. It is told again only where it lost its pin.
+		if len(second.actives) == 0 || second.actives[0][:2] != "1-" {
+			t.Errorf("got %v; want to be told of the events from 1 on", second.actives)
 		}
 	})
 }
@@ -352,17 +365,19 @@ func TestWhatIsInHandWhenTheBrokerGoesIsNeitherLostNorSilentlyPassedOver(t *test
 	fill(t, b, "test.a", 10)
 	begun, release := make(chan struct{}), make(chan struct{})
 	once := sync.OnceFunc(func() { close(begun) })
-	w, _ := start(t, m.Bus(t), "TEST", "WORK", 4, func(context.Context, []bus.Delivery) error {
+	works := m.Bus(t)
+	w, _ := start(t, works, "TEST", "WORK", 4, func(context.Context, []bus.Delivery) error {
 		once()
 		<-release
 		return nil
 	})
 	waitFor(t, "a batch is in hand", begun)
 	m.Stop()
+	meshtest.Eventually(t, patience, "its connection is broken", func() bool { return works.Check(t.Context()) != nil })
 	close(release) // it is handled, and cannot be acknowledged
 	released := time.Now()
 	meshtest.Eventually(t, patience, "the failure is told", func() bool { return len(w.told()) > 0 })
-	if took := time.Since(released); took > 8*time.Second { // an answer to the acknowledgement may be waited for, 5 s
+	if took := time.Since(released); took > 9*time.Second { // an answer to what it would give back comes never, and is waited for 10 s
 		t.Errorf("the worker was busy for %v with what it cannot give back", took)
 	}
 	m.Start()

@@ -64,7 +64,7 @@ func mesh(t testing.TB, n int) []*server.Server {
 		}
 		all = append(all, s)
 	}
-	meshtest.Eventually(t, 30*time.Second, "the brokers are routed to each other", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the brokers are routed to each other", func() bool {
 		for _, s := range all {
 			if len(all) > 1 && s.NumRoutes() < (len(all)-1)*4 { // three of a pool, one of the system's account
 				return false
@@ -133,7 +133,7 @@ func BenchmarkInterest(b *testing.B) {
 					fmt.Fprintf(edge.w, "SUB user.u%025d %d\r\n", i*7919, i)
 				}
 				edge.ping()
-				meshtest.Eventually(b, time.Minute, "all brokers know all interests", func() bool {
+				meshtest.Eventually(b, meshtest.Patience, "all brokers know all interests", func() bool {
 					for _, s := range all {
 						if s.NumSubscriptions() < people {
 							return false

@@ -83,7 +83,7 @@ func TestThreeBrokersKeepThePromisesWhileOneAfterTheOtherIsKilledAndPaused(t *te
 	for n := range chats {
 		id := chat.ID(fmt.Sprint("c", n))
 		var head chat.Seq
-		meshtest.Eventually(t, 20*time.Second, "the head", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, "the head", func() bool {
 			s, err := logs[1].Snapshot(t.Context(), id)
 			head = s.Head.Seq
 			return err == nil

@@ -79,7 +79,7 @@ func TestNothingIsAppendedThatTheLogMightForgetBeforeTheStoreHasIt(t *testing.T)
 		defer mu.Unlock()
 		return len(waiting)
 	}
-	meshtest.Eventually(t, 10*time.Second, "it is told what is waited for", func() bool { return told() > 0 })
+	meshtest.Eventually(t, meshtest.Patience, "it is told what is waited for", func() bool { return told() > 0 })
 	if _, err := l.Append(t.Context(), "c1", send("ann", "m1")); !chat.Is(err, chat.Unavailable) {
 		t.Errorf("got %v; want unavailable", err)
 	}
@@ -90,11 +90,11 @@ func TestNothingIsAppendedThatTheLogMightForgetBeforeTheStoreHasIt(t *testing.T)
 		_ = b.Work(work, bus.Worker{Stream: subject.ChatStream(0), Consumer: subject.Persister,
 			Handle: func(context.Context, []bus.Delivery) error { return nil }})
 	}()
-	meshtest.Eventually(t, 15*time.Second, "appends go on", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "appends go on", func() bool {
 		_, err := l.Append(t.Context(), "c3", chat.Create{By: "ann", Kind: chat.Group, Title: "t"})
 		return err == nil
 	})
-	meshtest.Eventually(t, 5*time.Second, "nothing is waited for", func() bool { return told() == 0 })
+	meshtest.Eventually(t, meshtest.Patience, "nothing is waited for", func() bool { return told() == 0 })
 	stop()
 	<-worked
 }

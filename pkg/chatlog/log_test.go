@@ -15,6 +15,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/leaks"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/pkg/wire"
@@ -30,7 +31,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { three.stop(); os.Exit(code) }))
+	goleak.VerifyTestMain(leaks.Patient(m), goleak.Cleanup(func(code int) { three.stop(); os.Exit(code) }))
 }
 
 // three are three broker processes that keep three copies, started by the first test that asks for them.
@@ -63,7 +64,7 @@ func lay(t *testing.T, c meshtest.Connector, partitions int) {
 	b := c.Bus(t)
 	layout := meshtest.Layout(partitions)
 	layout.Replicas = 3
-	meshtest.Eventually(t, 30*time.Second, "the streams are there", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the streams are there", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		for name := range b.JetStream().StreamNames(ctx).Name() {

@@ -3,7 +3,6 @@ package chatlog_test
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
 	"github.com/chatmesh/chatmesh/pkg/subject"
@@ -29,7 +28,7 @@ func TestATracedAppendSaysWhatBecameOfItAndMarksItsEventAlone(t *testing.T) {
 	}
 	root.End(nil)
 	var appends []tracetest.Span
-	meshtest.Eventually(t, 10*time.Second, "both appends", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "both appends", func() bool {
 		appends = r.Named("chatlog append", "")
 		return len(appends) == 2
 	})

@@ -15,9 +15,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaks.Patient(m)) }
 
 // fake is a server as small as a test needs: accounts that always work, the list of chats it was given, and sockets that
 // the test plays.

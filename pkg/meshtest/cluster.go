@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -22,7 +21,7 @@ type Cluster struct {
 }
 
 // clusterStart is how long a cluster may take to elect its leader.
-const clusterStart = 30 * time.Second
+const clusterStart = 2 * Patience
 
 // NewCluster starts three brokers that sync always, each in a folder of the test.
 func NewCluster(t testing.TB) *Cluster {

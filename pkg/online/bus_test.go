@@ -45,7 +45,7 @@ func watch(t *testing.T, b *bus.Bus) *view {
 			})
 	}()
 	t.Cleanup(func() { cancel(); <-done })
-	meshtest.Eventually(t, 5*time.Second, "the watch is ready", func() bool { return v.ready() })
+	meshtest.Eventually(t, meshtest.Patience, "the watch is ready", func() bool { return v.ready() })
 	return v
 }
 
@@ -82,7 +82,7 @@ func TestLeaseBeatenAgainAndAgainNeitherExpiresEarlyNorLivesForEver(t *testing.T
 		}
 	}
 	put()
-	meshtest.Eventually(t, time.Second, "the lease is seen", func() bool { return v.has("edge.a") })
+	meshtest.Eventually(t, meshtest.Patience, "the lease is seen", func() bool { return v.has("edge.a") })
 	var last time.Time
 	tick := time.NewTicker(ttl / 3)
 	defer tick.Stop()
@@ -122,7 +122,7 @@ func TestLeaseGoesFromHandToHandOnlyWhenItEnds(t *testing.T) {
 	if again, err := acquire("a", first); err != nil || again <= second { // as if the last answer had been lost
 		t.Fatalf("got %d, %v; want a holder whose answer was lost to renew", again, err)
 	}
-	meshtest.Eventually(t, 3*time.Second, "b takes over the expired lease", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "b takes over the expired lease", func() bool {
 		_, err := acquire("b", 0)
 		return err == nil
 	})
@@ -160,7 +160,7 @@ func TestRenewalTellsWhenTheLeaseWasLost(t *testing.T) {
 	if _, err := renew("y", first); !errors.Is(err, bus.ErrLost) {
 		t.Fatalf("got %v; want %v where another has it", err, bus.ErrLost)
 	}
-	meshtest.Eventually(t, 3*time.Second, "the lease expires", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the lease expires", func() bool {
 		_, err := b.Key(t.Context(), subject.Presence, "edge.a")
 		return errors.Is(err, bus.ErrNotFound)
 	})
@@ -184,13 +184,13 @@ func TestRemovedKeyLeavesNothingBehind(t *testing.T) {
 			t.Fatalf("got %v; want %v", err, bus.ErrNotFound)
 		}
 	}
-	meshtest.Eventually(t, time.Second, "the watch is told", func() bool { return !v.goneAt("p.a").IsZero() })
+	meshtest.Eventually(t, meshtest.Patience, "the watch is told", func() bool { return !v.goneAt("p.a").IsZero() })
 	m := bus.Removal(subject.Presence, "p.a", 0)
 	m.Header.Set("Nats-TTL", "1s") // of a minute otherwise
 	if _, err := b.Publish(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	meshtest.Eventually(t, 4*time.Second, "the marker goes", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the marker goes", func() bool {
 		msgs, err := b.LastFor(t.Context(), subject.KVStream(subject.Presence), subject.KV(subject.Presence, "p.a"))
 		return err == nil && len(msgs) == 0
 	})
@@ -203,10 +203,10 @@ func TestWatchBeginsAnewWhenTheBrokerComesBackAndLeaksNothing(t *testing.T) {
 	for i := range 3 {
 		broker.Stop()
 		broker.Start()
-		meshtest.Eventually(t, 10*time.Second, "a key is put", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, "a key is put", func() bool {
 			return b.Keep(t.Context(), subject.Presence, "p."+string(rune('a'+i)), nil) == nil
 		})
-		meshtest.Eventually(t, 10*time.Second, "all keys are seen", func() bool { return v.ready() && v.size() == i+1 })
+		meshtest.Eventually(t, meshtest.Patience, "all keys are seen", func() bool { return v.ready() && v.size() == i+1 })
 	}
 	if v.do(func() {}); v.begins < 4 {
 		t.Fatalf("got %d beginnings; want one more than restarts", v.begins)
@@ -229,10 +229,10 @@ func TestWatchWhoseSourceInTheBrokerDiedBeginsAnew(t *testing.T) {
 	if err := b.Keep(t.Context(), subject.Presence, "p.a", nil); err != nil {
 		t.Fatal(err)
 	}
-	meshtest.Eventually(t, 9*time.Second, "the key is seen", func() bool { return v.has("p.a") })
+	meshtest.Eventually(t, meshtest.Patience, "the key is seen", func() bool { return v.has("p.a") })
 	stays := time.Now()
 	begins := func() (n int) { v.do(func() { n = v.begins }); return n }
-	meshtest.Eventually(t, 6*time.Second, "a quiet watch is left alone", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "a quiet watch is left alone", func() bool {
 		if n := begins(); n != 2 {
 			t.Fatalf("got %d beginnings; want 2", n)
 		}
@@ -255,7 +255,7 @@ func TestWatchThatIsBrokenOffWhileMuchIsUnderWayLeaksNothing(t *testing.T) {
 		n, before := 0, b.Conn().Stats().InMsgs
 		b.Watch(ctx, subject.Presence, nil, nil, func(bus.KeyChange) {
 			if n++; n == 10 {
-				meshtest.Eventually(t, 5*time.Second, "more has arrived than the client buffers", func() bool {
+				meshtest.Eventually(t, meshtest.Patience, "more has arrived than the client buffers", func() bool {
 					return b.Conn().Stats().InMsgs > before+1000
 				})
 				cancel() // goleak finds who waits for ever

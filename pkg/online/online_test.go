@@ -56,15 +56,15 @@ func TestKeyComesAndGoesWithThePersonAndTheLeaseWithTheReporter(t *testing.T) {
 	r.Come("ann")
 	r.Come("ann")
 	r.Come("bob")
-	meshtest.Eventually(t, 5*time.Second, "lease and keys are there", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "lease and keys are there", func() bool {
 		return v.has("edge.a") && v.has("early.a") && v.has("ann.a") && v.has("bob.a")
 	})
 	r.Go("ann")
 	r.Go("ann")
 	r.Go("nobody")
-	meshtest.Eventually(t, 5*time.Second, "ann's key is gone", func() bool { return !v.has("ann.a") && v.has("bob.a") })
+	meshtest.Eventually(t, meshtest.Patience, "ann's key is gone", func() bool { return !v.has("ann.a") && v.has("bob.a") })
 	stop()
-	meshtest.Eventually(t, 5*time.Second, "everything is gone", func() bool { return v.size() == 0 })
+	meshtest.Eventually(t, meshtest.Patience, "everything is gone", func() bool { return v.size() == 0 })
 	if lease, key := v.goneAt("edge.a"), v.goneAt("bob.a"); key.Before(lease) {
 		t.Errorf("got the end of bob's key %v before that of the lease; want the lease first", lease.Sub(key))
 	}
@@ -103,8 +103,8 @@ func TestOnlyTheLastWishCountsInAFloodOfThem(t *testing.T) {
 		}
 		return true
 	}
-	meshtest.Eventually(t, 5*time.Second, "all wishes are written and those who went are forgotten", settled)
-	meshtest.Eventually(t, 5*time.Second, "25 keys and the lease are there", func() bool { return v.size() == 26 })
+	meshtest.Eventually(t, meshtest.Patience, "all wishes are written and those who went are forgotten", settled)
+	meshtest.Eventually(t, meshtest.Patience, "25 keys and the lease are there", func() bool { return v.size() == 26 })
 	for i, key := range keys(50) {
 		if got, want := v.has(key), i < 25; got != want {
 			t.Errorf("key %s: got %v; want %v", key, got, want)
@@ -120,14 +120,14 @@ func TestEverythingIsPutAgainAfterTheBrokerWasAway(t *testing.T) {
 	start(t, r)
 	r.Come("ann")
 	r.Come("bob")
-	meshtest.Eventually(t, 5*time.Second, "the keys are there", func() bool { return v.has("ann.a") && v.has("bob.a") })
+	meshtest.Eventually(t, meshtest.Patience, "the keys are there", func() bool { return v.has("ann.a") && v.has("bob.a") })
 	broker.Stop()
 	r.Come("cid")
 	r.Go("bob")
 	gone := time.Now()
-	meshtest.Eventually(t, 5*time.Second, "the lease is too old", func() bool { return time.Since(gone) > 2200*time.Millisecond })
+	meshtest.Eventually(t, meshtest.Patience, "the lease is too old", func() bool { return time.Since(gone) > 2200*time.Millisecond })
 	broker.Start()
-	meshtest.Eventually(t, 10*time.Second, "what was wished meanwhile is written", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "what was wished meanwhile is written", func() bool {
 		return v.ready() && v.has("edge.a") && v.has("ann.a") && !v.has("bob.a") && v.has("cid.a")
 	})
 	r.mu.Lock()
@@ -147,14 +147,14 @@ func TestLostLeaseIsTakenAnewAndItsKeysArePutAgain(t *testing.T) {
 	for _, u := range users {
 		r.Come(u)
 	}
-	meshtest.Eventually(t, 10*time.Second, "the keys are there", func() bool { return v.size() == 1001 })
+	meshtest.Eventually(t, meshtest.Patience, "the keys are there", func() bool { return v.size() == 1001 })
 	// An operator, or the presence service, has taken all of it away.
 	for _, key := range append(keys(3), "edge.a") {
 		if err := b.DeleteKey(t.Context(), subject.Presence, key); err != nil {
 			t.Fatal(err)
 		}
 	}
-	meshtest.Eventually(t, 5*time.Second, "everything is there again", func() bool { return v.size() == 1001 })
+	meshtest.Eventually(t, meshtest.Patience, "everything is there again", func() bool { return v.size() == 1001 })
 }
 
 func TestKeysAreRenewedBeforeTheyExpireSpreadOverTime(t *testing.T) {
@@ -171,9 +171,9 @@ func TestKeysAreRenewedBeforeTheyExpireSpreadOverTime(t *testing.T) {
 	for _, u := range users {
 		r.Come(u)
 	}
-	meshtest.Eventually(t, 5*time.Second, "the keys are there", func() bool { return v.size() == 101 })
+	meshtest.Eventually(t, meshtest.Patience, "the keys are there", func() bool { return v.size() == 101 })
 	began := time.Now()
-	meshtest.Eventually(t, 15*time.Second, "more than an age passes", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "more than an age passes", func() bool {
 		if v.size() != 101 {
 			t.Fatalf("got %d keys after %v; want 101", v.size(), time.Since(began))
 		}
@@ -189,15 +189,15 @@ func TestNewProcessOfTheSameNameTakesOverAndTheOldOneMakesWay(t *testing.T) {
 	stop := start(t, before)
 	before.Come("ann")
 	before.Come("bob")
-	meshtest.Eventually(t, 5*time.Second, "the keys are there", func() bool { return v.size() == 3 })
+	meshtest.Eventually(t, meshtest.Patience, "the keys are there", func() bool { return v.size() == 3 })
 	after := New(broker.Bus(t), "a", 2*time.Second, discard())
 	start(t, after)
 	after.Come("ann")
 	life := func(key string) (out string) { v.do(func() { out = v.keys[key] }); return out }
 	mine := func() bool { return life("edge.a") == string(after.value) && life("ann.a") == string(after.value) }
-	meshtest.Eventually(t, 5*time.Second, "lease and key are the new one's", mine)
+	meshtest.Eventually(t, meshtest.Patience, "lease and key are the new one's", mine)
 	before.Go("ann")
-	meshtest.Eventually(t, 5*time.Second, "the old one has made way", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the old one has made way", func() bool {
 		before.mu.Lock()
 		defer before.mu.Unlock()
 		return !before.leased

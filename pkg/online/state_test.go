@@ -38,20 +38,20 @@ func TestKeySaysHowThePersonIsAlsoAfterTheBrokerWasAway(t *testing.T) {
 	}
 	r.Be("ann", State{Invisible: true})
 	r.Come("ben")
-	meshtest.Eventually(t, 5*time.Second, "ann is invisible", is("ann.a", State{Invisible: true}))
+	meshtest.Eventually(t, meshtest.Patience, "ann is invisible", is("ann.a", State{Invisible: true}))
 	r.Be("ann", State{Away: true, Invisible: true})
 	r.Be("ann", State{Away: true, Invisible: true})
-	meshtest.Eventually(t, 5*time.Second, "ann is away as well", is("ann.a", State{Away: true, Invisible: true}))
+	meshtest.Eventually(t, meshtest.Patience, "ann is away as well", is("ann.a", State{Away: true, Invisible: true}))
 	for range 100 { // only the last counts
 		r.Be("ben", State{Away: true})
 		r.Come("ben")
 		r.Go("ben")
 		r.Be("ben", State{Away: true})
 	}
-	meshtest.Eventually(t, 5*time.Second, "ben is away", is("ben.a", State{Away: true}))
+	meshtest.Eventually(t, meshtest.Patience, "ben is away", is("ben.a", State{Away: true}))
 	broker.Stop()
 	r.Come("ann")
 	broker.Start()
-	meshtest.Eventually(t, 10*time.Second, "ann is back", is("ann.a", State{}))
-	meshtest.Eventually(t, 10*time.Second, "ben is away yet", is("ben.a", State{Away: true}))
+	meshtest.Eventually(t, meshtest.Patience, "ann is back", is("ann.a", State{}))
+	meshtest.Eventually(t, meshtest.Patience, "ben is away yet", is("ben.a", State{Away: true}))
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long something that takes milliseconds may take on a machine that does much else.
-const patience = 30 * time.Second
+const patience = meshtest.Patience
 
 // laid is a cluster with the streams of two partitions, and what an operator reaches it with.
 func laid(t *testing.T, change func(*server.Options)) (*meshtest.Production, *bus.Bus) {

@@ -203,13 +203,13 @@ func TestLoggingOutEndsTheSessionEverywhere(t *testing.T) {
 		_, err = other.authenticate(req)
 		return err
 	}
-	meshtest.Eventually(t, 5*time.Second, "the other node takes tokens of this one", func() bool { return there() == nil })
+	meshtest.Eventually(t, meshtest.Patience, "the other node takes tokens of this one", func() bool { return there() == nil })
 	if r := w.call(g.AccessToken, "DELETE", "/v1/sessions/current", nil).want(t, 204, ""); len(r.body) > 0 {
 		t.Errorf("got body %s; want none", r.body)
 	}
 	w.call(g.AccessToken, "GET", "/v1/users/me", nil).want(t, 401, chat.Unauthorized)
 	w.call("", "POST", "/v1/sessions/refresh", map[string]string{"refresh_token": g.RefreshToken}).want(t, 401, chat.InvalidToken)
-	meshtest.Eventually(t, 5*time.Second, "the other node refuses the token", func() bool { return chat.Is(there(), chat.Unauthorized) })
+	meshtest.Eventually(t, meshtest.Patience, "the other node refuses the token", func() bool { return chat.Is(there(), chat.Unauthorized) })
 	session := w.keyOf(t, g.AccessToken)
 	value, err := w.bus.Key(t.Context(), subject.Revoked, session)
 	if err != nil || !strings.Contains(string(value), string(p.id)) {
@@ -226,7 +226,7 @@ func TestLoggingOutEndsTheSessionEverywhere(t *testing.T) {
 		t.Errorf("got %v before it runs; want unavailable", err)
 	}
 	w.run(third.Run)
-	meshtest.Eventually(t, 5*time.Second, "the third node answers", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the third node answers", func() bool {
 		_, err = third.authenticate(req)
 		return !chat.Is(err, chat.Unavailable)
 	})
@@ -242,7 +242,7 @@ func TestALogoutThatFailedHalfwayCanBeTriedAgain(t *testing.T) {
 	w.broker.Stop()
 	p.call("DELETE", "/v1/sessions/current", nil).want(t, 503, chat.Unavailable)
 	w.broker.Start()
-	meshtest.Eventually(t, 10*time.Second, "the logout succeeds", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the logout succeeds", func() bool {
 		return p.call("DELETE", "/v1/sessions/current", nil).status == 204
 	})
 	p.call("GET", "/v1/users/me", nil).want(t, 401, chat.Unauthorized)
@@ -290,7 +290,7 @@ func TestTheKeyOfTheSignerIsPublishedAndPutBack(t *testing.T) {
 		v, err := w.bus.Key(t.Context(), subject.Keys, kid)
 		return err == nil && len(v) == 44
 	}
-	meshtest.Eventually(t, 5*time.Second, "the key is published", published)
+	meshtest.Eventually(t, meshtest.Patience, "the key is published", published)
 	// What is no key does no harm.
 	for _, v := range []string{"", "no base64!", "AAAA"} {
 		check(t, w.bus.Keep(t.Context(), subject.Keys, "bad", []byte(v)))

@@ -23,7 +23,7 @@ func quick(c *Config) { c.Settings.DeletionGrace = time.Millisecond }
 // untilDeleted persists chats, as nobody else does it here, until the deletion of an account has ended.
 func (w *world) untilDeleted(p *person, chats ...chat.ID) {
 	w.t.Helper()
-	meshtest.Eventually(w.t, 60*time.Second, "the deletion ends", func() bool {
+	meshtest.Eventually(w.t, meshtest.Patience, "the deletion ends", func() bool {
 		for _, id := range chats {
 			w.persist(id, 0)
 		}

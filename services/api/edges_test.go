@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
@@ -34,7 +33,7 @@ func (w *world) beat(node string, load, capacity int64, draining bool) {
 func (w *world) edgesOf(what string, ok func(edgesAnswer) bool) edgesAnswer {
 	w.t.Helper()
 	var a edgesAnswer
-	meshtest.Eventually(w.t, 10*time.Second, what, func() bool {
+	meshtest.Eventually(w.t, meshtest.Patience, what, func() bool {
 		r := w.call("", "GET", "/v1/edges", nil)
 		a = edgesAnswer{}
 		if r.status == http.StatusOK {

@@ -36,7 +36,7 @@ func another(t *testing.T, w *world, node string) (s *Server, stop func()) {
 		}
 	}
 	t.Cleanup(stop)
-	meshtest.Eventually(t, 10*time.Second, "the other api is ready", func() bool { return s.Check(t.Context()) == nil })
+	meshtest.Eventually(t, meshtest.Patience, "the other api is ready", func() bool { return s.Check(t.Context()) == nil })
 	return s, stop
 }
 
@@ -68,7 +68,7 @@ func TestTokensOfAnAPIThatIsGoneStayGoodAndCanBeRefreshedElsewhere(t *testing.T)
 		t.Errorf("the new token: got %v; want it taken", err)
 	}
 	w.call(next.AccessToken, "DELETE", "/v1/sessions/current", nil).want(t, 204, "")
-	meshtest.Eventually(t, 5*time.Second, "the token is refused everywhere", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the token is refused everywhere", func() bool {
 		_, err := young.authenticate(as(t, next.AccessToken))
 		return chat.Is(err, chat.Unauthorized)
 	})

@@ -192,7 +192,7 @@ func TestNoPasswordOrProfileIsEverLogged(t *testing.T) {
 	all()
 	w.store.down.Store(false)
 	w.call(g.AccessToken, "DELETE", "/v1/users/me", `{"password":"`+next+`"}`).want(t, 204, "")
-	meshtest.Eventually(t, 20*time.Second, "the session ends", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the session ends", func() bool {
 		return w.call(g.AccessToken, "GET", "/v1/users/me", nil).status == 401
 	})
 	s := w.logged.String()

@@ -56,7 +56,7 @@ func TestPreferencesAreChangedOneByOneAndToldToTheOwnDevices(t *testing.T) {
 	for _, body := range []string{`{"presence":"away"}`, `{"typing":"off"}`, `[]`, ``} {
 		ann.call("PUT", path, body).want(t, 400, chat.BadRequest)
 	}
-	meshtest.Eventually(t, 5*time.Second, "four changes are told", func() bool { return len(heard()) == 4 })
+	meshtest.Eventually(t, meshtest.Patience, "four changes are told", func() bool { return len(heard()) == 4 })
 	last := 0.0
 	for _, f := range heard() {
 		if f["type"] != "preferences" || f["revision"].(float64) <= last {
@@ -119,7 +119,7 @@ func TestTypingIsToldToTheOtherMembersUnlessItIsSwitchedOffOrTooOften(t *testing
 		}
 		return nil
 	}
-	meshtest.Eventually(t, 5*time.Second, "ben is told that she stopped", func() bool { return last()["stopped"] == true })
+	meshtest.Eventually(t, meshtest.Patience, "ben is told that she stopped", func() bool { return last()["stopped"] == true })
 	all := ben()
 	if first := all[0]; first["type"] != "typing" || first["user"] != string(p[0].id) || first["chat"] != string(id) || first["expires_in_ms"] != 6000.0 {
 		t.Errorf("got %v; want that ann is writing, for a while", first)
@@ -131,7 +131,7 @@ func TestTypingIsToldToTheOtherMembersUnlessItIsSwitchedOffOrTooOften(t *testing
 	other := p[0].group(p[1])
 	p[0].call("POST", chatPath(other, "typing"), nil).want(t, 204, "")
 	p[1].call("PUT", "/v1/users/me/preferences", `{"typing":true}`).want(t, 200, "") // behind it
-	meshtest.Eventually(t, 5*time.Second, "what comes behind it", func() bool { return last()["type"] == "preferences" })
+	meshtest.Eventually(t, meshtest.Patience, "what comes behind it", func() bool { return last()["type"] == "preferences" })
 	for _, f := range ben() {
 		if f["chat"] == string(other) && f["type"] == "typing" {
 			t.Errorf("got %v of somebody who has switched it off", f)

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
 	"github.com/chatmesh/chatmesh/pkg/trace/tracetest"
@@ -38,11 +37,11 @@ func TestNoTextTokenPasswordOrNameIsEverLoggedOrTraced(t *testing.T) {
 	w.broker.Start()
 	w.store.down.Store(false)
 	all()
-	meshtest.Eventually(t, 10*time.Second, "the store is told to answer again", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the store is told to answer again", func() bool {
 		w.call("", "POST", "/v1/sessions", credentials(name, password))
 		return strings.Contains(w.logged.String(), "store answers again")
 	})
-	meshtest.Eventually(t, 10*time.Second, "the last call is exported", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the last call is exported", func() bool {
 		return slices.ContainsFunc(spans.Named("POST /v1/sessions", ""), func(s tracetest.Span) bool { return s.Attrs["http.response.status_code"] == "201" })
 	})
 	if n := len(spans.Named("chatlog append", "")); n == 0 {

@@ -23,7 +23,7 @@ func TestANodeThatStartsBeforeTheBrokerAnswersWhenItComes(t *testing.T) {
 		t.Fatalf("got %v without a broker; want unavailable", s.Check(t.Context()))
 	}
 	w.broker.Start()
-	meshtest.Eventually(t, 10*time.Second, "the node is ready", func() bool { return s.Check(t.Context()) == nil })
+	meshtest.Eventually(t, meshtest.Patience, "the node is ready", func() bool { return s.Check(t.Context()) == nil })
 }
 
 func TestWhatIsMissingIsToldAtTheStart(t *testing.T) {

@@ -25,13 +25,14 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/doctest"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/leaks"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/store/pebble"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaks.Patient(m)) }
 
 var _ Log = (*chatlog.Log)(nil)
 
@@ -87,7 +88,7 @@ func newWorld(t testing.TB, change ...func(*Config)) *world {
 	check(t, err)
 	w.run(w.log.Run)
 	w.run(w.api.Run)
-	meshtest.Eventually(t, 10*time.Second, "the api is ready", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the api is ready", func() bool {
 		return w.api.Check(t.Context()) == nil
 	})
 	srv := httptest.NewServer(w.api.Handler())

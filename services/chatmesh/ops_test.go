@@ -71,7 +71,7 @@ func begin(t *testing.T, data string) *program {
 		}
 	})
 	t.Cleanup(p.stop)
-	meshtest.Eventually(t, 20*time.Second, "the program is ready", func() bool { return strings.Contains(out.String(), "\n") })
+	meshtest.Eventually(t, meshtest.Patience, "the program is ready", func() bool { return strings.Contains(out.String(), "\n") })
 	m := readyLine.FindStringSubmatch(out.String())
 	if m == nil {
 		t.Fatalf("got %q", out.String())
@@ -263,7 +263,7 @@ func TestDeadLettersAreListedShownAndRetried(t *testing.T) {
 	if _, err := b.Publish(t.Context(), &nats.Msg{Subject: subject.Log(part, "c9"), Data: []byte("what somebody wrote")}); err != nil {
 		t.Fatal(err)
 	}
-	meshtest.Eventually(t, 20*time.Second, "two dead letters", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "two dead letters", func() bool {
 		n, err := b.CountDeadLetters(t.Context(), subject.Persister)
 		m, err2 := b.CountDeadLetters(t.Context(), subject.FanOut)
 		return err == nil && err2 == nil && n == 1 && m == 1

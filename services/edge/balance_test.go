@@ -65,16 +65,16 @@ func TestAnEdgeSendsItsSurplusAwayWhenToldTo(t *testing.T) {
 	for i := range 3 {
 		second.connect(chat.UserID(fmt.Sprintf("v%d", i)), nil)
 	}
-	meshtest.Eventually(t, 10*time.Second, "the others' load is known", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the others' load is known", func() bool {
 		share, ok := r.edge.edges.Share("e1", 30)
 		return ok && share == 11
 	})
 	if a := r.ask(ActionShare, 500*time.Millisecond); a.Draining || a.Leaving > 19 {
 		t.Errorf("got %+v; want at most 19 to leave, and the edge open", a)
 	}
-	meshtest.Eventually(t, 10*time.Second, "19 have gone", func() bool { return r.edge.Connections() == 11 })
+	meshtest.Eventually(t, meshtest.Patience, "19 have gone", func() bool { return r.edge.Connections() == 11 })
 	r.connect("new", nil)
-	meshtest.Eventually(t, 10*time.Second, "its load is known", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "its load is known", func() bool {
 		share, ok := second.edge.edges.Share("e2", 3)
 		return ok && share == 5
 	})
@@ -94,7 +94,7 @@ func TestAnEdgeWithFarTooManySendsThemAwayByItself(t *testing.T) {
 		r.connect(chat.UserID(fmt.Sprintf("u%d", i%30)), nil)
 	}
 	// 90 beside an empty one: 45 too many, which is too few to be worth it.
-	meshtest.Eventually(t, 10*time.Second, "the other is known", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the other is known", func() bool {
 		share, ok := r.edge.edges.Share("many", before)
 		return ok && share == before/2
 	})
@@ -102,8 +102,8 @@ func TestAnEdgeWithFarTooManySendsThemAwayByItself(t *testing.T) {
 		r.connect(chat.UserID(fmt.Sprintf("u%d", i%30)), nil)
 	}
 	began := time.Now()
-	meshtest.Eventually(t, 30*time.Second, "the first have gone", func() bool { return r.edge.Connections() <= 110 })
-	meshtest.Eventually(t, 30*time.Second, "its share is left", func() bool { return r.edge.Connections() <= 60 })
+	meshtest.Eventually(t, meshtest.Patience, "the first have gone", func() bool { return r.edge.Connections() <= 110 })
+	meshtest.Eventually(t, meshtest.Patience, "its share is left", func() bool { return r.edge.Connections() <= 60 })
 	took := time.Since(began)
 	t.Logf("60 of 120 gone after %v", took)
 	if got := r.edge.Connections(); got != 60 || took < 5*time.Second {

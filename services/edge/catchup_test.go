@@ -142,7 +142,7 @@ func follow(t *testing.T, d *device, cursor map[chat.ID]chat.Seq, want func() ma
 		}
 	}
 	at := 0
-	meshtest.Eventually(t, 60*time.Second, "every chat is complete", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "every chat is complete", func() bool {
 		d.mu.Lock()
 		frames := d.frames[at:]
 		at = len(d.frames)
@@ -328,7 +328,7 @@ func TestWhatCannotBeToldOfOneChatDoesNotKeepBackTheOthers(t *testing.T) {
 	r.hello(d, ids)
 	d.await("resync of the chat that only the store has", func(f map[string]any) bool { return f["type"] == "resync" && f["chat"] == string(ids[0]) })
 	for _, id := range ids[1:] {
-		meshtest.Eventually(t, 5*time.Second, "the others", func() bool { return slices.Equal(d.seqs(id), upTo(4)[1:]) })
+		meshtest.Eventually(t, meshtest.Patience, "the others", func() bool { return slices.Equal(d.seqs(id), upTo(4)[1:]) })
 	}
 	d.write(map[string]any{"type": "ping", "id": "end"})
 	d.await("pong", is("pong", "end"))
@@ -348,14 +348,14 @@ func TestCatchUpsBeyondTheBoundWaitForTheirTurnAndAreToldToSyncIfItDoesNotCome(t
 	waits := r.dial().listen()
 	r.hello(waits, ids)
 	waits.await("welcome, at once", is("welcome", ""))
-	meshtest.Eventually(t, 5*time.Second, "a frame that belongs to no catch-up", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "a frame that belongs to no catch-up", func() bool {
 		r.deliver("ben", store.Item{Body: wire.Encode(wire.Typing{Type: wire.TypeTyping, Chat: ids[0], User: "ann"})})
 		return slices.ContainsFunc(waits.got(), is("typing", ""))
 	})
 	r.deliver("ben", r.say(ids[0], 1))
 	time.AfterFunc(100*time.Millisecond, func() { <-r.edge.catchUps })
 	for i, id := range ids {
-		meshtest.Eventually(t, 5*time.Second, "its turn", func() bool { return len(waits.seqs(id)) == 4-i })
+		meshtest.Eventually(t, meshtest.Patience, "its turn", func() bool { return len(waits.seqs(id)) == 4-i })
 		if got := waits.seqs(id); !slices.Equal(got, upTo(5 - i)[1:]) {
 			t.Errorf("got %v; want 2 to %d", got, 5-i)
 		}
@@ -370,5 +370,5 @@ func TestCatchUpsBeyondTheBoundWaitForTheirTurnAndAreToldToSyncIfItDoesNotCome(t
 	}
 	it := r.say(ids[1], 9)
 	r.deliver("ben", it)
-	meshtest.Eventually(t, 5*time.Second, "what is live", func() bool { return slices.Contains(never.seqs(ids[1]), it.Seq) })
+	meshtest.Eventually(t, meshtest.Patience, "what is live", func() bool { return slices.Contains(never.seqs(ids[1]), it.Seq) })
 }

@@ -75,7 +75,7 @@ func TestADrainTellsEachClientATimeOfItsOwnAndClosesThemOneAfterTheOther(t *test
 	if status != http.StatusServiceUnavailable || retry == "" {
 		t.Errorf("a new connection: got %d, Retry-After %q; want 503 and when", status, retry)
 	}
-	meshtest.Eventually(t, time.Second, "the node says so", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the node says so", func() bool {
 		v, err := r.bus.Key(t.Context(), subject.Nodes, "edge.e1")
 		return err == nil && strings.Contains(string(v), `"draining":true`)
 	})
@@ -99,7 +99,7 @@ func TestADrainTellsEachClientATimeOfItsOwnAndClosesThemOneAfterTheOther(t *test
 	if len(times) < people/2 || closed[people-1].Sub(closed[0]) < over/4 {
 		t.Errorf("got %d different times, the first and the last close %v apart; want them spread", len(times), closed[people-1].Sub(closed[0]))
 	}
-	meshtest.Eventually(t, 5*time.Second, "the edge is empty", func() bool { a := r.ask(ActionNone, 0); return a.Connections == 0 && a.Leaving == 0 })
+	meshtest.Eventually(t, meshtest.Patience, "the edge is empty", func() bool { a := r.ask(ActionNone, 0); return a.Connections == 0 && a.Leaving == 0 })
 	if a := r.ask(ActionUndo, 0); a.Draining {
 		t.Errorf("after undo: got %+v", a)
 	}
@@ -148,12 +148,12 @@ func TestAFullEdgeRefusesAndTakesTheNextWhenSomebodyHasGone(t *testing.T) {
 	} else {
 		_ = res.Body.Close()
 	}
-	meshtest.Eventually(t, 10*time.Second, "the node says that it is full", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the node says that it is full", func() bool {
 		v, err := r.bus.Key(t.Context(), subject.Nodes, "edge.small")
 		return err == nil && strings.Contains(string(v), `"load":3`) && strings.Contains(string(v), `"capacity":3`)
 	})
 	_ = devices[0].ws.Close()
-	meshtest.Eventually(t, 5*time.Second, "there is room again", func() bool { return r.edge.Connections() == 2 })
+	meshtest.Eventually(t, meshtest.Patience, "there is room again", func() bool { return r.edge.Connections() == 2 })
 	for range 5 { // an upgrade that fails takes no place
 		if res, err := http.Get("http" + strings.TrimPrefix(r.url, "ws")); err != nil || res.StatusCode != http.StatusBadRequest {
 			t.Errorf("what is no WebSocket: got %v, %v", res, err)
@@ -192,15 +192,15 @@ func TestWhoIsSentAwayStaysOnlineUntilThereWasTimeToArriveElsewhere(t *testing.T
 		return func() bool { mu.Lock(); defer mu.Unlock(); return keys[key] == want }
 	}
 	d := r.connect("ben", nil)
-	meshtest.Eventually(t, 5*time.Second, "ben is online", has("ben.e1", true))
+	meshtest.Eventually(t, meshtest.Patience, "ben is online", has("ben.e1", true))
 	r.ask(ActionDrain, 100*time.Millisecond)
 	if code := d.closed(); code != wire.CloseDraining {
 		t.Fatalf("got %d; want %d", code, wire.CloseDraining)
 	}
 	left := time.Now()
-	meshtest.Eventually(t, 2*time.Second, "the connection has ended", func() bool { return r.edge.Connections() == 0 })
+	meshtest.Eventually(t, meshtest.Patience, "the connection has ended", func() bool { return r.edge.Connections() == 0 })
 	other.connect("ben", nil)
-	meshtest.Eventually(t, 2*time.Second, "ben is online elsewhere", has("ben.e2", true))
+	meshtest.Eventually(t, meshtest.Patience, "ben is online elsewhere", has("ben.e2", true))
 	meshtest.Eventually(t, moveGrace+5*time.Second, "the old key goes", has("ben.e1", false))
 	if after := time.Since(left); after < moveGrace {
 		t.Errorf("the old key went after %v; want at least %v", after, moveGrace)
@@ -216,7 +216,7 @@ func TestAnEdgeThatStopsMovesItsClientsIfThereIsAnother(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	other := r.another("e2", func(c *Config) { c.Grace = 6 * time.Second })
-	meshtest.Eventually(t, 5*time.Second, "they know each other", func() bool { return other.edge.edges.Elsewhere("e2") })
+	meshtest.Eventually(t, meshtest.Patience, "they know each other", func() bool { return other.edge.edges.Elsewhere("e2") })
 	var devices []*device
 	closed := make([]time.Time, 20)
 	var all sync.WaitGroup

@@ -47,7 +47,7 @@ func TestADeviceGetsEachEventOnceAndInOrderWhateverTheBrokerLosesDoublesOrSwaps(
 			}
 		}
 		r.deliver("ben", last)
-		meshtest.Eventually(t, 10*time.Second, "all events", func() bool { return len(d.seqs(id)) >= len(events) })
+		meshtest.Eventually(t, meshtest.Patience, "all events", func() bool { return len(d.seqs(id)) >= len(events) })
 		r.deliver("ben", events[3]) // late and double
 		d.write(map[string]any{"type": "ping", "id": "end"})
 		d.await("pong", func(f map[string]any) bool { return f["id"] == "end" })
@@ -67,10 +67,10 @@ func TestALostLastEventIsFoundByTheHead(t *testing.T) {
 	}
 	heads := store.Item{Body: wire.Encode(wire.Heads{Type: wire.TypeHeads, Heads: map[chat.ID]chat.Seq{"c1": 4}})}
 	r.deliver("ben", heads)
-	meshtest.Eventually(t, 5*time.Second, "the lost events", func() bool { return len(d.seqs("c1")) == 3 })
+	meshtest.Eventually(t, meshtest.Patience, "the lost events", func() bool { return len(d.seqs("c1")) == 3 })
 	r.deliver("ben", heads) // again: nothing is missing any more
 	r.deliver("ben", r.say("c1", 10))
-	meshtest.Eventually(t, 5*time.Second, "the next event", func() bool { return len(d.seqs("c1")) == 4 })
+	meshtest.Eventually(t, meshtest.Patience, "the next event", func() bool { return len(d.seqs("c1")) == 4 })
 	for _, f := range d.got() {
 		if f["type"] == "heads" || f["type"] == "resync" {
 			t.Errorf("the device got %v", f)
@@ -84,15 +84,15 @@ func TestWhatTheBrokerLostWithTheConnectionIsReadAgain(t *testing.T) {
 	r.group("c2", "ben")
 	d := r.connect("ben", map[string]chat.Seq{"c1": 1})
 	r.deliver("ben", r.say("c1", 0))
-	meshtest.Eventually(t, 5*time.Second, "the first event", func() bool { return len(d.seqs("c1")) == 1 })
+	meshtest.Eventually(t, meshtest.Patience, "the first event", func() bool { return len(d.seqs("c1")) == 1 })
 	r.edge.Shaken()
 	for n := range 5 {
 		r.say("c1", 1+n)
 	}
 	r.say("c2", 1) // of this chat the edge knew nothing
 	r.edge.Lost()
-	meshtest.Eventually(t, 10*time.Second, "all events of c1", func() bool { return len(d.seqs("c1")) == 6 })
-	meshtest.Eventually(t, 10*time.Second, "the event of c2", func() bool { return slices.Contains(d.seqs("c2"), 2) })
+	meshtest.Eventually(t, meshtest.Patience, "all events of c1", func() bool { return len(d.seqs("c1")) == 6 })
+	meshtest.Eventually(t, meshtest.Patience, "the event of c2", func() bool { return slices.Contains(d.seqs("c2"), 2) })
 	if got, want := fmt.Sprint(d.seqs("c1")), fmt.Sprint(upTo(7)[1:]); got != want {
 		t.Errorf("got %s; want %s", got, want)
 	}
@@ -122,7 +122,7 @@ func TestNothingIsLostBetweenCatchingUpAndListening(t *testing.T) {
 	for range 25 {
 		d := r.connect("ben", map[string]chat.Seq{"c1": cursor})
 		before := len(d.seqs("c1"))
-		meshtest.Eventually(t, 10*time.Second, "some live events", func() bool { return len(d.seqs("c1")) > before+3 })
+		meshtest.Eventually(t, meshtest.Patience, "some live events", func() bool { return len(d.seqs("c1")) > before+3 })
 		_ = d.ws.Close()
 		<-d.done
 		for _, seq := range d.seqs("c1") {
@@ -168,7 +168,7 @@ func TestARemovedMemberGetsNothingFromAfterTheRemovalEvenThroughARepair(t *testi
 		r.say("c1", 10+n)
 	}
 	r.deliver("ben", r.event("c1", 3)) // the removal: the hole before it is filled from a log that goes on
-	meshtest.Eventually(t, 5*time.Second, "the removal", func() bool { return len(d.seqs("c1")) >= 2 })
+	meshtest.Eventually(t, meshtest.Patience, "the removal", func() bool { return len(d.seqs("c1")) >= 2 })
 	d.write(map[string]any{"type": "sync", "id": "s", "chat": "c1", "after": 3})
 	d.await("refusal", func(f map[string]any) bool { return f["id"] == "s" && f["code"] == "not_found" })
 	if got := fmt.Sprint(d.seqs("c1")); got != "[2 3]" {
@@ -185,7 +185,7 @@ func TestASlowReaderIsCutAndOthersGoOn(t *testing.T) {
 	body := []byte(`{"type":"typing","chat":"c1","user":"ann","pad":"` + strings.Repeat("x", 500_000) + `"}`)
 	for n := range 60 { // at the pace of the quick one
 		r.deliver("ben", store.Item{Body: body})
-		meshtest.Eventually(t, 20*time.Second, "the quick device has it", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, "the quick device has it", func() bool {
 			got := 0
 			for _, f := range quick.got() {
 				if f["type"] == "typing" {
@@ -195,7 +195,7 @@ func TestASlowReaderIsCutAndOthersGoOn(t *testing.T) {
 			return got > n-4
 		})
 	}
-	meshtest.Eventually(t, 20*time.Second, "the slow device is cut", func() bool { return r.edge.Connections() == 1 })
+	meshtest.Eventually(t, meshtest.Patience, "the slow device is cut", func() bool { return r.edge.Connections() == 1 })
 }
 
 func TestTheEndOfASessionClosesItsConnectionsOnly(t *testing.T) {
@@ -279,7 +279,7 @@ func TestHostileFramesEndOnlyTheirOwnConnection(t *testing.T) {
 		})
 	}
 	r.deliver("ben", r.say("c1", 1))
-	meshtest.Eventually(t, 5*time.Second, "the bystander's event", func() bool { return len(bystander.seqs("c1")) == 1 })
+	meshtest.Eventually(t, meshtest.Patience, "the bystander's event", func() bool { return len(bystander.seqs("c1")) == 1 })
 }
 
 func TestRequestsThatCannotBeMetGetTheirCodeAndKeepTheConnection(t *testing.T) {
@@ -342,7 +342,7 @@ func TestWatchTellsOnlyOfPeopleWhoShareAChat(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.deliver("ann", r.event("c1", 2))
-	meshtest.Eventually(t, 5*time.Second, "the watch has ended", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the watch has ended", func() bool {
 		r.edge.watchers.mu.Lock()
 		defer r.edge.watchers.mu.Unlock()
 		return len(r.edge.watchers.by) == 0
@@ -376,7 +376,7 @@ func FuzzFrame(f *testing.F) {
 			d = nil
 			return
 		}
-		deadline := time.Now().Add(5 * time.Second)
+		deadline := time.Now().Add(meshtest.Patience)
 		for {
 			select {
 			case <-d.done: // closed: allowed, the next one connects anew
@@ -416,7 +416,7 @@ func TestWhatAStreamDeliversToThePersonAtTheWishOfOthersIsDropped(t *testing.T) 
 		}
 	}
 	r.deliver("ben", r.say("c1", 0))
-	meshtest.Eventually(t, 5*time.Second, "the event of the own chat, which came behind", func() bool { return len(d.seqs("c1")) == 1 })
+	meshtest.Eventually(t, meshtest.Patience, "the event of the own chat, which came behind", func() bool { return len(d.seqs("c1")) == 1 })
 	if got := d.seqs("secret"); len(got) > 0 {
 		t.Errorf("ben was shown %v of a chat that is not theirs", got)
 	}

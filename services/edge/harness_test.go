@@ -24,6 +24,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/leaks"
 	"github.com/chatmesh/chatmesh/pkg/online"
 	"github.com/chatmesh/chatmesh/pkg/run"
 	"github.com/chatmesh/chatmesh/pkg/store"
@@ -31,7 +32,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaks.Patient(m)) }
 
 // rig is an edge on a real broker, with the test in the place of the fan-out and of the api.
 type rig struct {
@@ -160,7 +161,7 @@ func (r *rig) start(node string, change func(*Config)) {
 		}
 		r.stop()
 	})
-	meshtest.Eventually(t, 10*time.Second, "the edge knows the keys", func() bool { return health.Err(t.Context()) == nil })
+	meshtest.Eventually(t, meshtest.Patience, "the edge knows the keys", func() bool { return health.Err(t.Context()) == nil })
 }
 
 // serveAPI answers what an edge asks the api and the presence service.
@@ -358,7 +359,7 @@ func (d *device) got() []map[string]any {
 func (d *device) await(what string, ok func(map[string]any) bool) map[string]any {
 	d.t.Helper()
 	var found map[string]any
-	meshtest.Eventually(d.t, 10*time.Second, what, func() bool {
+	meshtest.Eventually(d.t, meshtest.Patience, what, func() bool {
 		for _, f := range d.got() {
 			if ok(f) {
 				found = f

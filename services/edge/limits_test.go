@@ -176,7 +176,7 @@ func TestOneConnectionTooManyIsRefusedAndThoseThatAreThereStay(t *testing.T) {
 	if err := second.ws.Close(); err != nil {
 		t.Fatal(err)
 	}
-	meshtest.Eventually(t, 10*time.Second, "the second is gone", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the second is gone", func() bool {
 		p := r.edge.hub.person("ann")
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -305,7 +305,7 @@ func TestAllConnectionsOfAPersonTogetherWatchABoundedNumberOfPeople(t *testing.T
 	if err := two.ws.Close(); err != nil {
 		t.Fatal(err)
 	}
-	meshtest.Eventually(t, 10*time.Second, "what the second watched is given back", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "what the second watched is given back", func() bool {
 		r.edge.watchers.mu.Lock()
 		defer r.edge.watchers.mu.Unlock()
 		return r.edge.watchers.of["ann"] == 0

@@ -49,13 +49,13 @@ func TestABurstOfReadsOnSeveralDevicesBecomesFewWritesAndTheHighestStands(t *tes
 	}
 	wg.Wait()
 	want := store.Cursor{Chat: id, User: "ben", Seq: messages + 1, N: messages, Delivered: messages + 1}
-	meshtest.Eventually(t, 10*time.Second, "the highest", func() bool { return r.at(id) == want })
+	meshtest.Eventually(t, meshtest.Patience, "the highest", func() bool { return r.at(id) == want })
 	if got, most := r.written(id), 2*uint64(time.Since(start)/markWindow+2); got > most {
 		t.Errorf("got %d writes for %d requests in %v; want at most two for each window", got, 2*messages, time.Since(start))
 	} else {
 		t.Logf("%d requests in %v became %d writes", 2*messages, time.Since(start), got)
 	}
-	meshtest.Eventually(t, 5*time.Second, "what is idle is forgotten", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "what is idle is forgotten", func() bool {
 		r.edge.marks.mu.Lock()
 		defer r.edge.marks.mu.Unlock()
 		return len(r.edge.marks.slots) == 0 && len(r.edge.marks.due) == 0
@@ -104,8 +104,8 @@ func TestAReadThatIsRefusedSpoilsNoOther(t *testing.T) {
 		d.write(map[string]any{"type": "read", "chat": id, "seq": 12})
 		d.write(map[string]any{"type": "delivered", "id": "beyond", "chat": id, "seq": 99})
 	}
-	meshtest.Eventually(t, 5*time.Second, "the highest that there is", func() bool { return r.at(id).Seq == 8 })
-	meshtest.Eventually(t, 5*time.Second, "a refusal of each", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the highest that there is", func() bool { return r.at(id).Seq == 8 })
+	meshtest.Eventually(t, meshtest.Patience, "a refusal of each", func() bool {
 		refused := map[any]int{}
 		for _, f := range d.got() {
 			if f["type"] == "error" && f["code"] == "bad_request" {

@@ -47,7 +47,7 @@ func TestClientsThatDoNotReadWhileTheyCatchUpCostLittleAndAreToldToSync(t *testi
 		d := r.dialNarrow() // and nobody reads
 		r.hello(d, ids)
 		slow = append(slow, d)
-		meshtest.Eventually(t, 20*time.Second, "it is stuck", func() bool { return stuck(d) == 1 })
+		meshtest.Eventually(t, meshtest.Patience, "it is stuck", func() bool { return stuck(d) == 1 })
 	}
 	n := stuck() // those that came first may have been given up
 	each := (int64(heap()) - int64(before)) / max(n, 1)

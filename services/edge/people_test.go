@@ -44,7 +44,7 @@ func (r *rig) keyOf(key string) func() []change {
 // comes waits until the last change of a key is as wanted.
 func comes(t *testing.T, what string, key func() []change, there bool, state online.State) {
 	t.Helper()
-	meshtest.Eventually(t, 10*time.Second, what, func() bool {
+	meshtest.Eventually(t, meshtest.Patience, what, func() bool {
 		all := key()
 		return len(all) > 0 && all[len(all)-1].there == there && all[len(all)-1].state == state
 	})
@@ -162,13 +162,13 @@ func TestWhoComesBackWithinTheGraceIsNotSeenToGo(t *testing.T) {
 		t.Helper()
 		n := e.edge.Connections()
 		_ = d.ws.NetConn().Close()
-		meshtest.Eventually(t, 5*time.Second, "the connection has ended", func() bool { return e.edge.Connections() == n-1 })
+		meshtest.Eventually(t, meshtest.Patience, "the connection has ended", func() bool { return e.edge.Connections() == n-1 })
 	}
 	for range 4 { // a mobile that flaps, for longer than the grace
 		vanish(phone)
 		phone = e.connect("ann", nil)
 		began := time.Now()
-		meshtest.Eventually(t, 5*time.Second, "some time passes", func() bool { return time.Since(began) > grace/3 })
+		meshtest.Eventually(t, meshtest.Patience, "some time passes", func() bool { return time.Since(began) > grace/3 })
 	}
 	vanish(laptop)
 	vanish(phone)

@@ -28,7 +28,7 @@ func TestAPollAnswersAtOnceWhenThereIsSomethingAndElseAfterTheWait(t *testing.T)
 	}
 	it := r.say("g", 1)
 	go func() {
-		meshtest.Eventually(t, 10*time.Second, "the poll waits", func() bool { return waiting(r) == 1 })
+		meshtest.Eventually(t, meshtest.Patience, "the poll waits", func() bool { return waiting(r) == 1 })
 		r.deliver("ben", it)
 	}()
 	if got := p.poll(r, "60"); !slices.Equal(seqsIn(got, "g"), span(2, 2)) {
@@ -37,7 +37,7 @@ func TestAPollAnswersAtOnceWhenThereIsSomethingAndElseAfterTheWait(t *testing.T)
 	// Between two polls it is kept, and comes at once.
 	r.deliver("ben", r.say("g", 2))
 	r.deliver("ben", r.say("g", 3))
-	meshtest.Eventually(t, 10*time.Second, "they have come", func() bool { return queued(r) == 2 })
+	meshtest.Eventually(t, meshtest.Patience, "they have come", func() bool { return queued(r) == 2 })
 	if got := p.poll(r, "60s"); !slices.Equal(seqsIn(got, "g"), span(3, 4)) {
 		t.Errorf("got %s; want both messages", typesOf(got))
 	}
@@ -231,7 +231,7 @@ func TestWhatIsTooMuchBetweenTwoPollsIsReadFromTheLogs(t *testing.T) {
 		}
 		r.deliver("ben", r.event("g", receipt.Seq))
 	}
-	meshtest.Eventually(t, 10*time.Second, "it was too much", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "it was too much", func() bool {
 		c := r.edge.hub.all()[0]
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -332,7 +332,7 @@ func TestTheEndOfASessionEndsItsPollsAndStreams(t *testing.T) {
 		t.Fatalf("got %v; want to be welcome", f)
 	}
 	go func() {
-		meshtest.Eventually(t, 10*time.Second, "the poll waits", func() bool { return waiting(r) == 2 })
+		meshtest.Eventually(t, meshtest.Patience, "the poll waits", func() bool { return waiting(r) == 2 })
 		if err := r.bus.Keep(t.Context(), subject.Revoked, "s-ben", wire.Encode(map[string]any{"user": "ben"})); err != nil {
 			t.Error(err)
 		}
@@ -349,7 +349,7 @@ func TestTheEndOfASessionEndsItsPollsAndStreams(t *testing.T) {
 	if got, _ := p.get(r, "/poll?wait=60s&cursor="+p.cursor); got != http.StatusUnauthorized {
 		t.Errorf("the next poll: got %d; want 401", got)
 	}
-	meshtest.Eventually(t, 10*time.Second, "nothing is left", func() bool { return r.edge.Connections() == 0 })
+	meshtest.Eventually(t, meshtest.Patience, "nothing is left", func() bool { return r.edge.Connections() == 0 })
 }
 
 func TestAPollerIsOnlineBetweenItsPollsAndGoesWhenItStops(t *testing.T) {
@@ -362,14 +362,14 @@ func TestAPollerIsOnlineBetweenItsPollsAndGoesWhenItStops(t *testing.T) {
 		_, err := r.bus.Key(t.Context(), subject.Presence, subject.PresenceKey("ben", "e1"))
 		return err == nil
 	}
-	meshtest.Eventually(t, 10*time.Second, "the poller is online", here)
+	meshtest.Eventually(t, meshtest.Patience, "the poller is online", here)
 	c := r.edge.hub.all()[0]
 	c.tend(time.Now().Add(pollGrace-time.Second), 0)
 	if r.edge.Connections() != 1 {
 		t.Error("the poller is gone within the grace")
 	}
 	c.tend(time.Now().Add(pollGrace+time.Second), 0)
-	meshtest.Eventually(t, 10*time.Second, "the poller is offline", func() bool { return !here() })
+	meshtest.Eventually(t, meshtest.Patience, "the poller is offline", func() bool { return !here() })
 	if n := r.edge.Connections(); n != 0 {
 		t.Errorf("%d connections are left; want none", n)
 	}
@@ -400,12 +400,12 @@ func TestAPollerIsToldOfTypingWhileItWaitsAndOfThoseWhomItWatches(t *testing.T) 
 	}
 	typing() // nobody waits
 	r.deliver("ben", r.say("g", 1))
-	meshtest.Eventually(t, 10*time.Second, "the message has come", func() bool { return queued(r) > 0 })
+	meshtest.Eventually(t, meshtest.Patience, "the message has come", func() bool { return queued(r) > 0 })
 	if got := typesOf(p.poll(r, "10s")); got != "message" {
 		t.Errorf("got %s; want the message only", got)
 	}
 	go func() {
-		meshtest.Eventually(t, 10*time.Second, "the poll waits", func() bool { return waiting(r) == 1 })
+		meshtest.Eventually(t, meshtest.Patience, "the poll waits", func() bool { return waiting(r) == 1 })
 		typing()
 	}()
 	if got := typesOf(p.poll(r, "10s")); got != "typing" {
@@ -423,10 +423,10 @@ func TestADrainEndsPollersAndStreamsAndTheyGoOnElsewhere(t *testing.T) {
 	waits.poll(r, "0s")
 	s := idle.listen(r, "")
 	s.next()
-	meshtest.Eventually(t, 10*time.Second, "the edge knows of the other", func() bool { return r.edge.edges.Elsewhere("e1") })
+	meshtest.Eventually(t, meshtest.Patience, "the edge knows of the other", func() bool { return r.edge.edges.Elsewhere("e1") })
 	stopped := make(chan struct{})
 	go func() {
-		meshtest.Eventually(t, 10*time.Second, "the poll waits", func() bool { return waiting(r) == 2 })
+		meshtest.Eventually(t, meshtest.Patience, "the poll waits", func() bool { return waiting(r) == 2 })
 		defer close(stopped)
 		began := time.Now()
 		r.stop()

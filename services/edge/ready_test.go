@@ -70,7 +70,7 @@ func TestAConnectionThatWaitsHasNeitherReaderNorBuffer(t *testing.T) {
 	}
 	rest := func() {
 		t.Helper()
-		meshtest.Eventually(t, 10*time.Second, "all wait", func() bool { return r.waiting() == len(all) })
+		meshtest.Eventually(t, meshtest.Patience, "all wait", func() bool { return r.waiting() == len(all) })
 	}
 	rest()
 	for round := range 3 { // the readers of those who speak often stay with them for a while
@@ -128,7 +128,7 @@ func TestFramesAreReadInOrderHoweverTheyAreCut(t *testing.T) {
 				}
 				stream = stream[n:]
 			}
-			meshtest.Eventually(t, 20*time.Second, "all are answered", func() bool { return len(d.pongs()) == want })
+			meshtest.Eventually(t, meshtest.Patience, "all are answered", func() bool { return len(d.pongs()) == want })
 			for i, f := range d.pongs() {
 				if f["id"] != float64(i) {
 					t.Fatalf("answer %d has id %v", i, f["id"])
@@ -154,7 +154,7 @@ func TestWhoseConnectionBreaksIsNoticedWhileItWaitsAndNobodyElseIs(t *testing.T)
 				})
 			}
 			wg.Wait()
-			meshtest.Eventually(t, 10*time.Second, "they have gone", func() bool { return r.edge.Connections() == 1 })
+			meshtest.Eventually(t, meshtest.Patience, "they have gone", func() bool { return r.edge.Connections() == 1 })
 			stays.write(map[string]any{"type": "ping", "id": round})
 			stays.await("a pong", func(f map[string]any) bool { return f["type"] == "pong" && f["id"] == float64(round) })
 		}
@@ -200,7 +200,7 @@ func TestAConnectionThatIsNoPlainSocketKeepsItsReader(t *testing.T) {
 		t.Error("a connection over TLS waits in the set")
 	}
 	_ = d.ws.Close()
-	meshtest.Eventually(t, 10*time.Second, "it has gone", func() bool { return r.edge.Connections() == 0 })
+	meshtest.Eventually(t, meshtest.Patience, "it has gone", func() bool { return r.edge.Connections() == 0 })
 }
 
 func TestSessionsEndAndEdgesStopAlsoForWhoWaits(t *testing.T) {
@@ -212,7 +212,7 @@ func TestSessionsEndAndEdgesStopAlsoForWhoWaits(t *testing.T) {
 		for _, c := range r.edge.hub.all()[:5] {
 			c.abort() // as who does not answer pings
 		}
-		meshtest.Eventually(t, 5*time.Second, "5 are cut", func() bool { return r.edge.Connections() == 15 })
+		meshtest.Eventually(t, meshtest.Patience, "5 are cut", func() bool { return r.edge.Connections() == 15 })
 		r.stop()
 		for _, d := range all {
 			<-d.done

@@ -54,7 +54,7 @@ func TestWhatIsSentWithoutWaitingIsAnsweredInItsOrder(t *testing.T) {
 		}
 		return ids, last
 	}
-	meshtest.Eventually(t, 20*time.Second, "all answers", func() bool { ids, _ := answers(); return len(ids) == n })
+	meshtest.Eventually(t, meshtest.Patience, "all answers", func() bool { ids, _ := answers(); return len(ids) == n })
 	ids, _ := answers()
 	for i, id := range ids {
 		if id != i {

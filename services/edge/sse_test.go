@@ -95,7 +95,7 @@ func TestAStreamThatIsNotReadIsCutAndMissesNothingAfterwards(t *testing.T) {
 		}
 		r.deliver("ben", r.event("g", receipt.Seq))
 	}
-	meshtest.Eventually(t, 30*time.Second, "the stream is cut", func() bool { return r.edge.Connections() == 0 })
+	meshtest.Eventually(t, meshtest.Patience, "the stream is cut", func() bool { return r.edge.Connections() == 0 })
 	for {
 		if _, ok := s.next(); !ok {
 			break
@@ -130,7 +130,7 @@ func TestAStreamOfManyActiveChatsReadsTheLogsAnewAndLosesNothingMeanwhile(t *tes
 	}
 	last := chat.ID(fmt.Sprintf("g%d", chats-1))
 	s.until(last, 2)
-	meshtest.Eventually(t, 10*time.Second, "there is a new base", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "there is a new base", func() bool {
 		c := r.edge.hub.all()[0]
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/gorilla/websocket"
 	"github.com/nats-io/nats.go"
@@ -71,7 +70,7 @@ func TestASpanFollowsAFrameIntoTheSocketOrSaysThatItWasNotWritten(t *testing.T) 
 		t.Fatalf("got %d spans left; want that of the third frame", len(rest))
 	}
 	unwritten(rest)
-	meshtest.Eventually(t, 10*time.Second, "both", func() bool { return len(out.Named("edge write", "")) == 2 })
+	meshtest.Eventually(t, meshtest.Patience, "both", func() bool { return len(out.Named("edge write", "")) == 2 })
 	failed := 0
 	for _, s := range out.Named("edge write", "") {
 		if s.Failed && s.Attrs["chatmesh.error"] == string(chat.Unavailable) {
@@ -105,7 +104,7 @@ func TestAFrameBeginsATraceOfItsOwnWhateverTheHandshakeSays(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	meshtest.Eventually(t, 10*time.Second, "the send", func() bool { return len(out.Named("edge send", "")) == 1 })
+	meshtest.Eventually(t, meshtest.Patience, "the send", func() bool { return len(out.Named("edge send", "")) == 1 })
 	s := out.Named("edge send", "")[0]
 	if s.Parent != "" || s.Trace == place[3:35] || !s.Failed || s.Attrs["chatmesh.error"] != string(chat.NotFound) {
 		t.Errorf("got %+v; want a root that says why it was refused", s)

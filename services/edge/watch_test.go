@@ -2,7 +2,6 @@ package edge
 
 import (
 	"testing"
-	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
@@ -21,7 +20,7 @@ func (r *rig) share(u chat.UserID, yes bool) {
 
 func (r *rig) noWatches(why string) {
 	r.t.Helper()
-	meshtest.Eventually(r.t, 10*time.Second, why, func() bool {
+	meshtest.Eventually(r.t, meshtest.Patience, why, func() bool {
 		r.edge.watchers.mu.Lock()
 		defer r.edge.watchers.mu.Unlock()
 		return len(r.edge.watchers.by) == 0

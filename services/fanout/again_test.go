@@ -3,7 +3,6 @@ package fanout_test
 import (
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -32,7 +31,7 @@ func putAside(t *testing.T, b *bus.Bus, origin, seq string, body []byte) uint64 
 // retry asks fan-out to handle a dead letter again, once it answers.
 func retry(t *testing.T, b *bus.Bus, seq uint64) (a bus.RetryAnswer) {
 	t.Helper()
-	meshtest.Eventually(t, 10*time.Second, "fan-out answers", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "fan-out answers", func() bool {
 		return b.Call(t.Context(), subject.FanOutRetryEndpoint, bus.RetryRequest{Seq: seq}, &a) == nil
 	})
 	return a
@@ -47,7 +46,7 @@ func TestADeadLetterIsPublishedAgainIfTheHistoryHasIt(t *testing.T) {
 	}
 	do(t, l, chat.RemoveMember{By: "ann", User: "ben"})
 	worker(t, broker)
-	meshtest.Eventually(t, 10*time.Second, "all events", func() bool { return len(ann.firsts()) == 5 && len(ben.firsts()) == 5 })
+	meshtest.Eventually(t, meshtest.Patience, "all events", func() bool { return len(ann.firsts()) == 5 && len(ben.firsts()) == 5 })
 	items, err := l.After(t.Context(), "c1", 2, 0, 1, 0)
 	if err != nil || len(items) != 1 {
 		t.Fatal(err)
@@ -57,7 +56,7 @@ func TestADeadLetterIsPublishedAgainIfTheHistoryHasIt(t *testing.T) {
 		t.Fatalf("got %+v; want done", a)
 	}
 	for name, in := range map[string]*inbox{"ann": ann, "ben, who was a member at that event,": ben} {
-		meshtest.Eventually(t, 10*time.Second, name+" gets it again", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, name+" gets it again", func() bool {
 			in.mu.Lock()
 			defer in.mu.Unlock()
 			return slices.Equal(in.seqs, []chat.Seq{1, 2, 3, 4, 5, 3})
@@ -93,7 +92,7 @@ func TestACursorThatWasPutAsideIsToldAgain(t *testing.T) {
 	if a := retry(t, b, putAside(t, b, subject.Cursor(0, "c1", "ben"), "", body)); !a.Done {
 		t.Fatalf("got %+v; want done", a)
 	}
-	meshtest.Eventually(t, 10*time.Second, "the cursor", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the cursor", func() bool {
 		ann.mu.Lock()
 		defer ann.mu.Unlock()
 		return slices.Equal(ann.read, []chat.Seq{1})

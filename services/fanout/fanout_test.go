@@ -16,6 +16,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/leaks"
 	"github.com/chatmesh/chatmesh/pkg/run"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/subject"
@@ -23,7 +24,7 @@ import (
 	"github.com/chatmesh/chatmesh/services/fanout"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaks.Patient(m)) }
 
 type noStore struct{ chatlog.Older }
 
@@ -176,7 +177,7 @@ func TestEachMemberGetsTheEventsOfTheirTimeInOrder(t *testing.T) {
 	do(t, l, chat.PutMember{By: "ann", User: "ben"})
 	do(t, l, say(4))
 	worker(t, broker)
-	meshtest.Eventually(t, 10*time.Second, "all events", func() bool { return len(ann.firsts()) == 8 && len(ben.firsts()) == 7 && len(eve.firsts()) == 6 })
+	meshtest.Eventually(t, meshtest.Patience, "all events", func() bool { return len(ann.firsts()) == 8 && len(ben.firsts()) == 7 && len(eve.firsts()) == 6 })
 	for _, c := range []struct {
 		who  string
 		in   *inbox
@@ -202,7 +203,7 @@ func TestOrderAndCompletenessSurviveATakeover(t *testing.T) {
 		do(t, l, say(i))
 	}
 	begun := time.Now()
-	meshtest.Eventually(t, 20*time.Second, "all events", func() bool { return len(ben.firsts()) == n+1 })
+	meshtest.Eventually(t, meshtest.Patience, "all events", func() bool { return len(ben.firsts()) == n+1 })
 	t.Logf("complete %v after the last append", time.Since(begun).Round(time.Millisecond))
 	if got := ben.firsts(); !slices.Equal(got, seqs(1, n+1)) {
 		t.Errorf("got %v", got)
@@ -219,9 +220,9 @@ func TestAPoisonEventIsPutAsideAndTheRestGoesOn(t *testing.T) {
 	}
 	do(t, l, say(1))
 	worker(t, broker)
-	meshtest.Eventually(t, 10*time.Second, "the events behind it", func() bool { return len(ben.firsts()) == 2 })
+	meshtest.Eventually(t, meshtest.Patience, "the events behind it", func() bool { return len(ben.firsts()) == 2 })
 	var dead []*bus.Msg
-	meshtest.Eventually(t, 10*time.Second, "the dead letter", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the dead letter", func() bool {
 		var err error
 		dead, err = b.LastFor(t.Context(), subject.DeadLetters, subject.Dead(subject.FanOut, 0))
 		return err == nil && len(dead) == 1
@@ -241,7 +242,7 @@ func TestACursorIsToldToAllMembers(t *testing.T) {
 	}
 	worker(t, broker)
 	for _, in := range []*inbox{ann, ben} {
-		meshtest.Eventually(t, 10*time.Second, "the cursor", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, "the cursor", func() bool {
 			in.mu.Lock()
 			defer in.mu.Unlock()
 			return slices.Equal(in.read, []chat.Seq{2})
@@ -259,7 +260,7 @@ func TestAPrivateCursorIsToldToTheOwnDevicesOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	worker(t, broker)
-	meshtest.Eventually(t, 10*time.Second, "ben is told", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "ben is told", func() bool {
 		ben.mu.Lock()
 		defer ben.mu.Unlock()
 		return slices.Equal(ben.read, []chat.Seq{2}) && slices.Equal(ben.has, []chat.Seq{3})
@@ -267,7 +268,7 @@ func TestAPrivateCursorIsToldToTheOwnDevicesOnly(t *testing.T) {
 	if _, err := l.Mark(t.Context(), "c1", "ben", chatlog.Move{Read: 3}); err != nil { // behind it
 		t.Fatal(err)
 	}
-	meshtest.Eventually(t, 10*time.Second, "ann is told what is not private", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "ann is told what is not private", func() bool {
 		ann.mu.Lock()
 		defer ann.mu.Unlock()
 		return len(ann.read) > 0
@@ -292,7 +293,7 @@ func TestWhatWasDeliveredIsToldToAllMembersOnce(t *testing.T) {
 	}
 	worker(t, broker)
 	for _, in := range []*inbox{ann, ben} {
-		meshtest.Eventually(t, 10*time.Second, "both cursors", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, "both cursors", func() bool {
 			in.mu.Lock()
 			defer in.mu.Unlock()
 			return slices.Equal(in.read, []chat.Seq{2}) && slices.Equal(in.has, []chat.Seq{3})
@@ -313,7 +314,7 @@ func TestTheHeadOfAChatThatFellQuietIsToldOnce(t *testing.T) {
 		defer ben.mu.Unlock()
 		return slices.Clone(ben.heads)
 	}
-	meshtest.Eventually(t, 15*time.Second, "a head", func() bool { return len(heads()) > 0 })
+	meshtest.Eventually(t, meshtest.Patience, "a head", func() bool { return len(heads()) > 0 })
 	if got := heads(); len(got) != 1 || got[0].Heads["c1"] != 6 {
 		t.Errorf("got %v; want the head 6, once", got)
 	}

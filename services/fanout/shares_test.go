@@ -59,7 +59,7 @@ func startNode(t *testing.T, broker *meshtest.Broker, name string) *node {
 
 func awaitShares(t *testing.T, what string, nodes ...*node) {
 	t.Helper()
-	meshtest.Eventually(t, 30*time.Second, what, func() bool {
+	meshtest.Eventually(t, meshtest.Patience, what, func() bool {
 		sum := 0
 		for _, n := range nodes {
 			if m := n.shares.Mine(); m < sharedPartitions/len(nodes) || m > (sharedPartitions+len(nodes)-1)/len(nodes) {
@@ -145,7 +145,7 @@ func TestOrderAndCompletenessSurviveThatPartitionsMove(t *testing.T) {
 	awaitShares(t, "three share", a, x, c)
 	cancel()
 	writers.Wait()
-	meshtest.Eventually(t, 20*time.Second, "every event has come", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "every event has come", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		for i := range chats {

@@ -59,7 +59,7 @@ func TestThePlaceInATraceIsPassedOnToThePeople(t *testing.T) {
 			}
 			got := trace.Parent(next().Header)
 			var appended tracetest.Span
-			meshtest.Eventually(t, 10*time.Second, "the append", func() bool {
+			meshtest.Eventually(t, meshtest.Patience, "the append", func() bool {
 				all := r.Named("chatlog append", "")
 				if len(all) == 1 {
 					appended = all[0]
@@ -72,7 +72,7 @@ func TestThePlaceInATraceIsPassedOnToThePeople(t *testing.T) {
 				}
 				return
 			}
-			meshtest.Eventually(t, 10*time.Second, "the fan-out", func() bool { return len(r.Named("fanout publish", appended.Trace)) == 1 })
+			meshtest.Eventually(t, meshtest.Patience, "the fan-out", func() bool { return len(r.Named("fanout publish", appended.Trace)) == 1 })
 			s1 := r.Named("fanout publish", appended.Trace)[0]
 			if want := "00-" + appended.Trace + "-" + s1.ID + "-01"; got != want || s1.Parent != appended.ID || s1.Attrs["chatmesh.count"] != "1" {
 				t.Errorf("got %q and %+v; want %q, below the append, to one member", got, s1, want)

@@ -34,7 +34,7 @@ import (
 )
 
 // patience is how long the slowest of what is waited for may take.
-const patience = 40 * time.Second
+const patience = meshtest.Patience
 
 // said is what a process has written.
 type said struct {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/config"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
@@ -100,7 +99,7 @@ func TestAPIsAndPersistersShareADatabaseInAnyNumberAndWaitForItsTables(t *testin
 		}
 	}
 	s := cqltest.Open(t, o)
-	meshtest.Eventually(t, 20*time.Second, "all five events are in the database", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "all five events are in the database", func() bool {
 		ids, err := s.Chats(t.Context(), "", 10)
 		if err != nil || len(ids) != 1 {
 			return false
@@ -121,7 +120,7 @@ func TestAPIsAndPersistersShareADatabaseInAnyNumberAndWaitForItsTables(t *testin
 		t.Fatal(err)
 	}
 	for _, p := range []*process{a2, p1, p2} {
-		meshtest.Eventually(t, 20*time.Second, "/readyz says that the schema is newer", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, "/readyz says that the schema is newer", func() bool {
 			status, body := p.get("/readyz")
 			return status == http.StatusOK && strings.Contains(body, `"notes":["store: `) && strings.Contains(body, "the schema is newer than this program")
 		})

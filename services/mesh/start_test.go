@@ -19,18 +19,18 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"go.uber.org/goleak"
 
 	"github.com/chatmesh/chatmesh/pkg/config"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
 	"github.com/chatmesh/chatmesh/pkg/meshtest/cqltest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/leaks"
 	"github.com/chatmesh/chatmesh/pkg/store"
 )
 
 func TestMain(m *testing.M) {
 	code := cqltest.Main(m)
 	if code == 0 {
-		if err := goleak.Find(); err != nil {
+		if err := leaks.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -111,7 +111,7 @@ func (p *process) get(path string) (status int, body string) {
 // waitsFor waits until /readyz names something, while /healthz says that the process lives.
 func (p *process) waitsFor(what string) {
 	p.t.Helper()
-	meshtest.Eventually(p.t, 20*time.Second, "/readyz names "+what, func() bool {
+	meshtest.Eventually(p.t, meshtest.Patience, "/readyz names "+what, func() bool {
 		if status, _ := p.get("/healthz"); status != http.StatusOK {
 			p.t.Fatalf("/healthz: got %d; want 200", status)
 		}
@@ -147,7 +147,7 @@ func (p *process) ready() {
 			p.t.Log(last)
 		}
 	}()
-	meshtest.Eventually(p.t, 30*time.Second, "ready", func() bool {
+	meshtest.Eventually(p.t, meshtest.Patience, "ready", func() bool {
 		var status int
 		status, last = p.get("/readyz")
 		return status == http.StatusOK
@@ -217,7 +217,7 @@ func TestAWrongPasswordIsSaidOnceAndTheProcessKeepsTrying(t *testing.T) {
 	url := strings.Replace(s.ClientURL(), "nats://", "nats://chatmesh:secret-word@", 1)
 	p := launch(t, settings(t, "a1", url), API)
 	p.waitsFor("Authorization Violation")
-	meshtest.Eventually(t, 20*time.Second, "several attempts", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "several attempts", func() bool {
 		v, err := s.Varz(nil)
 		return err == nil && v.TotalConnections > 8
 	})

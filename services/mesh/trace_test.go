@@ -111,7 +111,7 @@ func (p *process) sends(x pair, client string) {
 func one(t *testing.T, r *tracetest.Receiver, name, trace string) tracetest.Span {
 	t.Helper()
 	var got []tracetest.Span
-	meshtest.Eventually(t, 20*time.Second, name, func() bool { got = r.Named(name, trace); return len(got) > 0 })
+	meshtest.Eventually(t, meshtest.Patience, name, func() bool { got = r.Named(name, trace); return len(got) > 0 })
 	if len(got) != 1 {
 		t.Fatalf("%s: got %+v; want one", name, got)
 	}
@@ -135,7 +135,7 @@ func wholeWay(t *testing.T, r *tracetest.Receiver, x pair) tracetest.Span {
 	persisted := in("persister write", appended, "persister")
 	stored := in("store write", persisted, "persister")
 	var delivered []tracetest.Span
-	meshtest.Eventually(t, 20*time.Second, "a delivery to each", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "a delivery to each", func() bool {
 		delivered = r.Named("edge deliver", send.Trace)
 		return len(delivered) == 2 && len(r.Named("edge write", send.Trace)) == 2
 	})
@@ -148,7 +148,7 @@ func wholeWay(t *testing.T, r *tracetest.Receiver, x pair) tracetest.Span {
 		}
 	}
 	var batch tracetest.Span
-	meshtest.Eventually(t, 20*time.Second, "the batch", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the batch", func() bool {
 		for _, b := range r.Named("persister batch", "") {
 			if slices.Contains(b.Links, appended.Place()) {
 				batch = b
@@ -325,7 +325,7 @@ func TestWithoutAReceiverNothingBreaksAndWhatIsDroppedIsCounted(t *testing.T) {
 	p.ready()
 	x := newPair(p)
 	p.sends(x, canaryClient)
-	meshtest.Eventually(t, time.Minute, "spans that are dropped are counted", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "spans that are dropped are counted", func() bool {
 		_, text := p.get("/metrics")
 		_, rest, ok := strings.Cut(text, "chatmesh_trace_dropped_total{why=\"export\"} ")
 		value, _, _ := strings.Cut(rest, "\n")

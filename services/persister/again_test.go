@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -78,7 +77,7 @@ func letters(t *testing.T, b *bus.Bus) []bus.Dead {
 // retry asks the persister to handle a dead letter again, once it answers.
 func retry(t *testing.T, b *bus.Bus, seq uint64) (a bus.RetryAnswer, err error) {
 	t.Helper()
-	meshtest.Eventually(t, 10*time.Second, "the persister answers", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the persister answers", func() bool {
 		err = b.Call(t.Context(), subject.PersisterRetryEndpoint, bus.RetryRequest{Seq: seq}, &a)
 		return err == nil || chat.AsError(err).Code != chat.Internal
 	})
@@ -92,7 +91,7 @@ func TestAnEventThatTheStoreRefusesIsPutAsideAndRetriedUntilTheStoreTakesIt(t *t
 	for n := range 5 {
 		r.do(t, say(n))
 	}
-	meshtest.Eventually(t, 15*time.Second, "a dead letter", func() bool { return len(letters(t, r.bus)) == 1 })
+	meshtest.Eventually(t, meshtest.Patience, "a dead letter", func() bool { return len(letters(t, r.bus)) == 1 })
 	d := letters(t, r.bus)[0]
 	if d.Worker != subject.Persister || d.Partition != 0 || d.Origin != "chat.0.c1.log" || d.Stream == 0 || !strings.Contains(d.Reason, "no room") ||
 		!strings.Contains(string(d.Body), `"m2"`) || d.Time.IsZero() || d.Header.Get(subject.HeaderSeq) != "4" {
@@ -116,7 +115,7 @@ func TestAnEventThatTheStoreRefusesIsPutAsideAndRetriedUntilTheStoreTakesIt(t *t
 		now[0].Stream != d.Stream || now[0].Header.Get(subject.HeaderSeq) != "4" {
 		t.Fatalf("got %+v; want the same letter with %s", now, a.Reason)
 	}
-	meshtest.Eventually(t, 15*time.Second, "the metric says 1", func() bool { return gauge() == 1 })
+	meshtest.Eventually(t, meshtest.Patience, "the metric says 1", func() bool { return gauge() == 1 })
 	// The store is away: that is no reason.
 	r.store.away.Store(true)
 	p.why.Store(nil)
@@ -131,7 +130,7 @@ func TestAnEventThatTheStoreRefusesIsPutAsideAndRetriedUntilTheStoreTakesIt(t *t
 	if now := letters(t, r.bus); len(now) != 0 {
 		t.Fatalf("got %+v; want none", now)
 	}
-	meshtest.Eventually(t, 15*time.Second, "the metric says 0", func() bool { return gauge() == 0 })
+	meshtest.Eventually(t, meshtest.Patience, "the metric says 0", func() bool { return gauge() == 0 })
 	r.holds(t, 6)
 	if rec, err := r.store.Record(t.Context(), "c1"); err != nil || rec.Seq != 6 || rec.N != 5 {
 		t.Errorf("got %+v, %v; want the head where it was", rec, err)

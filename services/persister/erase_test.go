@@ -4,7 +4,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -45,7 +44,7 @@ func deleteThird(t *testing.T, r *rig) {
 func erased(t *testing.T, r *rig) {
 	t.Helper()
 	// The store has the stubs a moment before the log loses the texts.
-	meshtest.Eventually(t, 20*time.Second, "the texts have left the log", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the texts have left the log", func() bool {
 		msgs, err := r.bus.From(t.Context(), subject.ChatStream(0), subject.Log(0, "c1"), 1, 100, 0)
 		return err == nil && len(msgs) == 6
 	})
@@ -105,12 +104,12 @@ func TestAStubPublishedByHandTakesNothingOutOfTheLog(t *testing.T) {
 		}
 		last = a.Sequence
 	}
-	meshtest.Eventually(t, 20*time.Second, "the stubs are handled while the event is still the last", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the stubs are handled while the event is still the last", func() bool {
 		acked, err := r.bus.Acked(t.Context(), subject.ChatStream(0), subject.Persister)
 		return err == nil && acked >= last
 	})
 	r.do(t, say(2))
-	meshtest.Eventually(t, 20*time.Second, "two dead letters, and the message behind", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "two dead letters, and the message behind", func() bool {
 		rec, err := r.store.Record(t.Context(), "c1")
 		return err == nil && rec.Seq == 3 && len(letters(t, r.bus)) == 2
 	})

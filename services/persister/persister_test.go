@@ -17,6 +17,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/leaks"
 	"github.com/chatmesh/chatmesh/pkg/run"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/store/pebble"
@@ -24,7 +25,7 @@ import (
 	"github.com/chatmesh/chatmesh/services/persister"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaks.Patient(m)) }
 
 // flaky is a store that can be away.
 type flaky struct {
@@ -119,7 +120,7 @@ func (r *rig) do(t *testing.T, cmd chat.Command) {
 // holds waits until the store holds n events of c1, and checks that they are those of the log.
 func (r *rig) holds(t *testing.T, n int) {
 	t.Helper()
-	meshtest.Eventually(t, 20*time.Second, fmt.Sprintf("%d events in the store", n), func() bool {
+	meshtest.Eventually(t, meshtest.Patience, fmt.Sprintf("%d events in the store", n), func() bool {
 		rec, err := r.store.Record(t.Context(), "c1")
 		return err == nil && rec.Seq == chat.Seq(n)
 	})
@@ -164,14 +165,14 @@ func TestEveryEventStateAndCursorComesToTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.holds(t, 22)
-	meshtest.Eventually(t, 5*time.Second, "the state after the removal", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the state after the removal", func() bool {
 		rec, err := r.store.Record(t.Context(), "c1")
 		return err == nil && rec.State != nil && rec.State.Seq == 22 && len(rec.State.Members) == 1
 	})
 	if c, err := r.store.Cursor(t.Context(), "c1", "ann"); err != nil || c.Seq != 21 || c.N != 20 {
 		t.Errorf("got cursor %+v, %v; want that of ann's last message, 21, which read 5 does not move back", c, err)
 	}
-	meshtest.Eventually(t, 5*time.Second, "what was delivered", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "what was delivered", func() bool {
 		c, err := r.store.Cursor(t.Context(), "c1", "ann")
 		return err == nil && c.Seq == 21 && c.N == 20 && c.Delivered == 22
 	})
@@ -189,7 +190,7 @@ func TestWhileTheStoreIsAwayNothingIsLostAndItIsSeen(t *testing.T) {
 	for n := range 100 {
 		r.do(t, say(n))
 	}
-	meshtest.Eventually(t, 10*time.Second, "it is told what is waited for", func() bool { return r.health.Err(t.Context()) != nil })
+	meshtest.Eventually(t, meshtest.Patience, "it is told what is waited for", func() bool { return r.health.Err(t.Context()) != nil })
 	tried := r.store.refuse.Load()
 	time.Sleep(300 * time.Millisecond) // a time in which a busy loop would try thousands of times
 	if n := r.store.refuse.Load() - tried; n > 20 {
@@ -197,7 +198,7 @@ func TestWhileTheStoreIsAwayNothingIsLostAndItIsSeen(t *testing.T) {
 	}
 	r.store.away.Store(false)
 	r.holds(t, 101)
-	meshtest.Eventually(t, 10*time.Second, "nothing is waited for", func() bool { return r.health.Err(t.Context()) == nil })
+	meshtest.Eventually(t, meshtest.Patience, "nothing is waited for", func() bool { return r.health.Err(t.Context()) == nil })
 }
 
 // behind is what the metric says of the log's lag; negative where it says nothing.
@@ -222,19 +223,19 @@ func TestTheLagGrowsWhileTheStoreIsAwayAndGoesOnlyWithWhatIsWritten(t *testing.T
 	r.worker()
 	r.do(t, chat.Create{By: "ann", Kind: chat.Group, Title: "t"})
 	r.holds(t, 1)
-	meshtest.Eventually(t, 10*time.Second, "no lag", func() bool { return r.behind(t) == 0 })
+	meshtest.Eventually(t, meshtest.Patience, "no lag", func() bool { return r.behind(t) == 0 })
 	r.store.away.Store(true)
 	for n := range 50 {
 		r.do(t, say(n))
 	}
-	meshtest.Eventually(t, 20*time.Second, "a lag of 50 events", func() bool { return r.behind(t) == 50 })
+	meshtest.Eventually(t, meshtest.Patience, "a lag of 50 events", func() bool { return r.behind(t) == 50 })
 	for n := range 50 {
 		r.do(t, say(50+n))
 	}
-	meshtest.Eventually(t, 20*time.Second, "a lag of 100 events, though no more of them have come here", func() bool { return r.behind(t) == 100 })
+	meshtest.Eventually(t, meshtest.Patience, "a lag of 100 events, though no more of them have come here", func() bool { return r.behind(t) == 100 })
 	r.store.away.Store(false)
 	r.holds(t, 101)
-	meshtest.Eventually(t, 10*time.Second, "no lag again", func() bool { return r.behind(t) == 0 })
+	meshtest.Eventually(t, meshtest.Patience, "no lag again", func() bool { return r.behind(t) == 0 })
 }
 
 func TestAnotherPersisterGoesOnWhereOneEnded(t *testing.T) {
@@ -268,7 +269,7 @@ func TestPoisonIsPutAsideAndTheRestIsWritten(t *testing.T) {
 	r.do(t, say(1))
 	r.worker()
 	r.holds(t, 2)
-	meshtest.Eventually(t, 10*time.Second, "four dead letters", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "four dead letters", func() bool {
 		s, err := r.bus.JetStream().Stream(t.Context(), subject.DeadLetters)
 		return err == nil && s.CachedInfo().State.Msgs == 4
 	})

@@ -47,7 +47,7 @@ func startNode(t *testing.T, broker *meshtest.Broker, s *flaky, name string) *no
 
 func awaitShares(t *testing.T, what string, nodes ...*node) {
 	t.Helper()
-	meshtest.Eventually(t, 30*time.Second, what, func() bool {
+	meshtest.Eventually(t, meshtest.Patience, what, func() bool {
 		sum := 0
 		for _, n := range nodes {
 			if m := n.shares.Mine(); m < sharedPartitions/len(nodes) || m > (sharedPartitions+len(nodes)-1)/len(nodes) {
@@ -116,7 +116,7 @@ func TestEachEventIsStoredOnceWhilePartitionsMove(t *testing.T) {
 	total := 0
 	for i := range chats {
 		total += sent[i]
-		meshtest.Eventually(t, 30*time.Second, "the last event is stored", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, "the last event is stored", func() bool {
 			r, err := s.Record(t.Context(), id(i))
 			return err == nil && int(r.Seq) == sent[i]
 		})

@@ -49,7 +49,7 @@ func TestTheHeadOfTheStoreIsTrueAlsoAfterAWorkerDiedWithWhatItWasGiven(t *testin
 		r.do(t, say(100+n))
 	}
 	r.worker()
-	meshtest.Eventually(t, 20*time.Second, "the store has the last event", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the store has the last event", func() bool {
 		rec, err := r.store.Record(t.Context(), "c1")
 		return err == nil && rec.Seq == 27
 	})

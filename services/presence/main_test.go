@@ -18,13 +18,14 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/leaks"
 	"github.com/chatmesh/chatmesh/pkg/online"
 	"github.com/chatmesh/chatmesh/pkg/run"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(leaks.Patient(m)) }
 
 func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
@@ -190,14 +191,14 @@ func (f *fixture) serve(node string) *service {
 		f.t.Error("a server that has read nothing is ready")
 	}
 	p := &service{Server: s, process: f.process(s.Run, b), health: health}
-	meshtest.Eventually(f.t, 10*time.Second, "the service is ready", func() bool { return health.Err(f.t.Context()) == nil })
+	meshtest.Eventually(f.t, meshtest.Patience, "the service is ready", func() bool { return health.Err(f.t.Context()) == nil })
 	return p
 }
 
 // leading waits until the service leads.
 func (s *service) leading() *service {
 	s.t.Helper()
-	meshtest.Eventually(s.t, 10*time.Second, "the service leads", s.lead.leads)
+	meshtest.Eventually(s.t, meshtest.Patience, "the service leads", s.lead.leads)
 	return s
 }
 

@@ -21,19 +21,19 @@ func TestPersonOnTwoEdgesIsOnePerson(t *testing.T) {
 	a, b := f.edge("a"), f.edge("b")
 	start := time.Now()
 	a.Come("ann")
-	meshtest.Eventually(t, 5*time.Second, "ann is online", func() bool { return f.isOnline("ann") && f.heard("ann") == "+" })
+	meshtest.Eventually(t, meshtest.Patience, "ann is online", func() bool { return f.isOnline("ann") && f.heard("ann") == "+" })
 	a.Come("ann") // another device
 	b.Come("ann") // on another edge
 	b.Come("bob")
-	meshtest.Eventually(t, 5*time.Second, "bob is online", func() bool { return f.isOnline("ann", "bob") })
+	meshtest.Eventually(t, meshtest.Patience, "bob is online", func() bool { return f.isOnline("ann", "bob") })
 	a.Go("ann")
 	a.Come("cid")
-	meshtest.Eventually(t, 5*time.Second, "cid is online", func() bool { return f.isOnline("ann", "bob", "cid") })
+	meshtest.Eventually(t, meshtest.Patience, "cid is online", func() bool { return f.isOnline("ann", "bob", "cid") })
 	b.Go("ann")
 	b.Go("ann")
-	meshtest.Eventually(t, 5*time.Second, "ann is offline", func() bool { return f.isOffline(start, "ann") })
+	meshtest.Eventually(t, meshtest.Patience, "ann is offline", func() bool { return f.isOffline(start, "ann") })
 	a.Come("ann")
-	meshtest.Eventually(t, 5*time.Second, "ann is back", func() bool { return f.isOnline("ann") && f.heard("ann") == "+-+" })
+	meshtest.Eventually(t, meshtest.Patience, "ann is back", func() bool { return f.isOnline("ann") && f.heard("ann") == "+-+" })
 	if got := f.heard("bob") + f.heard("cid"); got != "++" {
 		t.Errorf("got %s of bob and cid; want one coming of each", got)
 	}
@@ -53,8 +53,8 @@ func TestKilledEdgeTakesItsPeopleOfflineAndItsKeysAreRemoved(t *testing.T) {
 		a.Come(u)
 	}
 	b.Come("bob")
-	meshtest.Eventually(t, 5*time.Second, "both are online", func() bool { return f.isOnline("ann", "bob") })
-	meshtest.Eventually(t, 5*time.Second, "bob is on two edges", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "both are online", func() bool { return f.isOnline("ann", "bob") })
+	meshtest.Eventually(t, meshtest.Patience, "bob is on two edges", func() bool {
 		_, err := f.bus.Key(t.Context(), subject.Presence, "bob.b")
 		return err == nil
 	})
@@ -62,7 +62,7 @@ func TestKilledEdgeTakesItsPeopleOfflineAndItsKeysAreRemoved(t *testing.T) {
 	a.kill()
 	meshtest.Eventually(t, leaseTTL+2*time.Second, "ann is offline", func() bool { return f.isOffline(killed, "ann") })
 	t.Logf("offline %v after the kill, with a lease of %v", time.Since(killed), leaseTTL)
-	meshtest.Eventually(t, 5*time.Second, "the dead edge's keys are removed", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the dead edge's keys are removed", func() bool {
 		_, ann := f.bus.Key(t.Context(), subject.Presence, "ann.a")
 		_, bob := f.bus.Key(t.Context(), subject.Presence, "bob.a")
 		return ann != nil && bob != nil
@@ -85,12 +85,12 @@ func TestEdgeOfTheSameNameAfterACrashCountsOnlyWhomItHosts(t *testing.T) {
 	before := f.edge("a")
 	before.Come("ann")
 	before.Come("bob")
-	meshtest.Eventually(t, 5*time.Second, "both are online", func() bool { return f.isOnline("ann", "bob") })
+	meshtest.Eventually(t, meshtest.Patience, "both are online", func() bool { return f.isOnline("ann", "bob") })
 	killed := time.Now()
 	before.kill()
 	after := f.edge("a") // at once: the lease of the dead one has not expired
 	after.Come("bob")
-	meshtest.Eventually(t, 5*time.Second, "ann is offline and bob online", func() bool { return f.isOffline(killed, "ann") && f.isOnline("bob") })
+	meshtest.Eventually(t, meshtest.Patience, "ann is offline and bob online", func() bool { return f.isOffline(killed, "ann") && f.isOnline("bob") })
 	stays(t, leaseTTL, "bob is online, ann is not", func() bool { return f.isOnline("bob") && !f.isOnline("ann") })
 }
 
@@ -104,7 +104,7 @@ func TestRestartedServiceKnowsWhoIsOnlineAndTellsOnlyWhatNobodyTold(t *testing.T
 	}
 	b.Come("dan")
 	b.Come("bob")
-	meshtest.Eventually(t, 5*time.Second, "all are online", func() bool { return f.isOnline("ann", "bob", "cid", "dan") && f.count(true) == 4 })
+	meshtest.Eventually(t, meshtest.Patience, "all are online", func() bool { return f.isOnline("ann", "bob", "cid", "dan") && f.count(true) == 4 })
 	all := time.Now()
 	meshtest.Eventually(t, slack+5*time.Second, "that was surely told", func() bool { return time.Since(all) > slack+500*time.Millisecond })
 	s.stop()
@@ -114,7 +114,7 @@ func TestRestartedServiceKnowsWhoIsOnlineAndTellsOnlyWhatNobodyTold(t *testing.T
 	a.Go("cid")
 	a.Come("eve")
 	b.kill()
-	meshtest.Eventually(t, 5*time.Second, "the keys say so", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the keys say so", func() bool {
 		_, cid := f.bus.Key(t.Context(), subject.Presence, "cid.a")
 		_, eve := f.bus.Key(t.Context(), subject.Presence, "eve.a")
 		return cid != nil && eve == nil
@@ -123,7 +123,7 @@ func TestRestartedServiceKnowsWhoIsOnlineAndTellsOnlyWhatNobodyTold(t *testing.T
 	if !f.isOnline("ann", "bob", "eve") {
 		t.Error("a service that is ready does not know who is online")
 	}
-	meshtest.Eventually(t, 10*time.Second, "what happened meanwhile is told", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "what happened meanwhile is told", func() bool {
 		return f.heard("cid") == "-" && f.heard("eve") == "+" && f.heard("dan") == "-"
 	})
 	if !f.isOffline(down, "cid", "dan") {
@@ -150,7 +150,7 @@ func healsAfterRestart(t *testing.T, f *fixture) {
 		a.Come(u)
 	}
 	b.Come("dan")
-	meshtest.Eventually(t, 5*time.Second, "all are online", func() bool { return f.isOnline("ann", "bob", "cid", "dan") && f.count(true) == 4 })
+	meshtest.Eventually(t, meshtest.Patience, "all are online", func() bool { return f.isOnline("ann", "bob", "cid", "dan") && f.count(true) == 4 })
 	f.broker.Stop()
 	a.Go("bob")
 	a.Come("eve")
@@ -159,11 +159,11 @@ func healsAfterRestart(t *testing.T, f *fixture) {
 	meshtest.Eventually(t, 2*leaseTTL, "the leases grow too old", func() bool { return time.Since(away) > leaseTTL+200*time.Millisecond })
 	f.broker.Start()
 	back := time.Now()
-	meshtest.Eventually(t, 15*time.Second, "everything is as it should be", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "everything is as it should be", func() bool {
 		return f.isOnline("ann", "cid", "eve") && f.isOffline(away, "bob", "dan")
 	})
 	t.Logf("healed %v after the broker was back", time.Since(back))
-	meshtest.Eventually(t, 5*time.Second, "the changes are told", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the changes are told", func() bool {
 		return f.last("bob") == "-" && f.last("dan") == "-" && f.last("eve") == "+"
 	})
 	if got := f.heard("ann") + f.heard("cid"); strings.Contains(got, "-") { // that they are online may be told again
@@ -185,7 +185,7 @@ func TestServiceAndEdgeMayStartBeforeTheBroker(t *testing.T) {
 	f.process(s.Run, b)
 	stays(t, 200*time.Millisecond, "the service waits", func() bool { return health.Err(t.Context()) != nil })
 	f.broker.Start()
-	meshtest.Eventually(t, 15*time.Second, "ann is online", func() bool { return f.isOnline("ann") })
+	meshtest.Eventually(t, meshtest.Patience, "ann is online", func() bool { return f.isOnline("ann") })
 }
 
 func TestOneOfTwoServicesTellsAndTheOtherTakesOver(t *testing.T) {
@@ -198,7 +198,7 @@ func TestOneOfTwoServicesTellsAndTheOtherTakesOver(t *testing.T) {
 	for _, u := range users[:100] {
 		a.Come(u)
 	}
-	meshtest.Eventually(t, 10*time.Second, "all are told", func() bool { return f.count(true) == 100 })
+	meshtest.Eventually(t, meshtest.Patience, "all are told", func() bool { return f.count(true) == 100 })
 	for _, u := range users[:100] {
 		if got := f.heard(u); got != "+" {
 			t.Fatalf("got %q; want one process to tell", got)
@@ -213,7 +213,7 @@ func TestOneOfTwoServicesTellsAndTheOtherTakesOver(t *testing.T) {
 	for _, u := range users[100:] {
 		a.Come(u)
 	}
-	meshtest.Eventually(t, 10*time.Second, "the other tells what happened", func() bool { return f.count(true) == 199 && f.count(false) == 1 })
+	meshtest.Eventually(t, meshtest.Patience, "the other tells what happened", func() bool { return f.count(true) == 199 && f.count(false) == 1 })
 	t.Logf("told %v after the leader's death, with a lease of %v", time.Since(killed), two.times.leader)
 	if !two.lead.leads() || !f.isOnline(users[1:]...) || !f.isOffline(killed, users[0]) {
 		t.Error("the new leader does not know what is")
@@ -223,7 +223,7 @@ func TestOneOfTwoServicesTellsAndTheOtherTakesOver(t *testing.T) {
 	three.leading()
 	f.forget()
 	a.Come(users[0])
-	meshtest.Eventually(t, 5*time.Second, "the third tells", func() bool { return f.last(users[0]) == "+" })
+	meshtest.Eventually(t, meshtest.Patience, "the third tells", func() bool { return f.last(users[0]) == "+" })
 }
 
 func TestTwentyThousandGoOfflineWithTheirEdge(t *testing.T) {
@@ -239,7 +239,7 @@ func TestTwentyThousandGoOfflineWithTheirEdge(t *testing.T) {
 	for _, u := range users {
 		a.Come(u)
 	}
-	meshtest.Eventually(t, 60*time.Second, "all are online", func() bool { return f.count(true) == len(users) })
+	meshtest.Eventually(t, meshtest.Patience, "all are online", func() bool { return f.count(true) == len(users) })
 	t.Logf("online within %v", time.Since(began))
 	killed := time.Now()
 	a.kill()
@@ -248,7 +248,7 @@ func TestTwentyThousandGoOfflineWithTheirEdge(t *testing.T) {
 	if n, _ := s.table.counts(); n != 0 {
 		t.Errorf("got %d online; want none", n)
 	}
-	meshtest.Eventually(t, 5*time.Second, "they have a last seen", func() bool { return f.isOffline(killed, users[:1000]...) })
+	meshtest.Eventually(t, meshtest.Patience, "they have a last seen", func() bool { return f.isOffline(killed, users[:1000]...) })
 }
 
 func TestFloodOfFlipsEndsInTheRightState(t *testing.T) {
@@ -282,7 +282,7 @@ func TestFloodOfFlipsEndsInTheRightState(t *testing.T) {
 		}
 		return true
 	}
-	meshtest.Eventually(t, 10*time.Second, "everybody is where they should be", right)
+	meshtest.Eventually(t, meshtest.Patience, "everybody is where they should be", right)
 	stays(t, 300*time.Millisecond, "everybody is where they should be", right)
 	for _, u := range users {
 		told := f.heard(u)
@@ -302,7 +302,7 @@ func TestPersonOnManyEdgesIsOnlineUntilTheLastIsLeft(t *testing.T) {
 	for i := range edges {
 		edges[i] = f.edge(fmt.Sprintf("e%d", i))
 		edges[i].Come("ann")
-		meshtest.Eventually(t, 5*time.Second, "ann is on that edge", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, "ann is on that edge", func() bool {
 			_, err := f.bus.Key(t.Context(), subject.Presence, fmt.Sprintf("ann.e%d", i))
 			return err == nil
 		})
@@ -314,7 +314,7 @@ func TestPersonOnManyEdgesIsOnlineUntilTheLastIsLeft(t *testing.T) {
 		}
 		e.Go("ann")
 	}
-	meshtest.Eventually(t, 5*time.Second, "ann is offline", func() bool { return f.isOffline(start, "ann") && f.heard("ann") == "+-" })
+	meshtest.Eventually(t, meshtest.Patience, "ann is offline", func() bool { return f.isOffline(start, "ann") && f.heard("ann") == "+-" })
 }
 
 func TestKeysThatOthersWriteCountAsWell(t *testing.T) {
@@ -333,5 +333,5 @@ func TestKeysThatOthersWriteCountAsWell(t *testing.T) {
 	if err := f.bus.PutFor(t.Context(), subject.Presence, "edge.x", nil, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	meshtest.Eventually(t, 5*time.Second, "ann is online", func() bool { return f.isOnline("ann") })
+	meshtest.Eventually(t, meshtest.Patience, "ann is online", func() bool { return f.isOnline("ann") })
 }

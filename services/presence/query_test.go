@@ -69,7 +69,7 @@ func TestQueryIsRefusedUntilTheBucketIsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.process(s.serve, f.broker.Bus(t))
-	meshtest.Eventually(t, 5*time.Second, "the endpoint refuses", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the endpoint refuses", func() bool {
 		_, err := f.ask("ann")
 		return chat.Is(err, chat.Unavailable) && chat.AsError(err).RetryAfter > 0
 	})

@@ -76,11 +76,11 @@ func TestSomebodyIsAwayWhenAllDevicesOnAllEdgesAreIdle(t *testing.T) {
 	a, b := f.edge("a"), f.edge("b")
 	told := func(want string) {
 		t.Helper()
-		meshtest.Eventually(t, 10*time.Second, "ann is told to be "+want, func() bool { return f.states("ann") == want })
+		meshtest.Eventually(t, meshtest.Patience, "ann is told to be "+want, func() bool { return f.states("ann") == want })
 	}
 	stored := func(key string, want online.State) {
 		t.Helper()
-		meshtest.Eventually(t, 10*time.Second, key+" says so", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, key+" says so", func() bool {
 			v, err := f.bus.Key(t.Context(), subject.Presence, key)
 			return err == nil && online.StateOf(v) == want
 		})
@@ -114,11 +114,11 @@ func TestOthersSeeSomebodyInvisibleOfflineAsTheyWereWhenTheyHid(t *testing.T) {
 	a, b := f.edge("a"), f.edge("b")
 	a.Come("ann")
 	b.Come("ann")
-	meshtest.Eventually(t, 10*time.Second, "ann is online", func() bool { return f.isOnline("ann") && f.states("ann") == "online" })
+	meshtest.Eventually(t, meshtest.Patience, "ann is online", func() bool { return f.isOnline("ann") && f.states("ann") == "online" })
 	hide := online.State{Invisible: true}
 	before := time.Now()
 	b.Be("ann", hide) // the other edge has not heard of it yet
-	meshtest.Eventually(t, 10*time.Second, "ann is offline", func() bool { return f.states("ann") == "online offline" && f.isOffline(before, "ann") })
+	meshtest.Eventually(t, meshtest.Patience, "ann is offline", func() bool { return f.states("ann") == "online offline" && f.isOffline(before, "ann") })
 	answer, err := f.ask("ann")
 	if err != nil || answer[0].LastSeen == nil || answer[0].Invisible {
 		t.Fatalf("got %+v, %v; want a last seen, and no word of why", answer, err)
@@ -129,17 +129,17 @@ func TestOthersSeeSomebodyInvisibleOfflineAsTheyWereWhenTheyHid(t *testing.T) {
 		a.Be("ann", s)
 		b.Be("ann", s)
 		want := map[bool]string{true: wire.Away, false: wire.Online}[s.Away]
-		meshtest.Eventually(t, 10*time.Second, "ann herself is told that she is "+want, func() bool {
+		meshtest.Eventually(t, meshtest.Patience, "ann herself is told that she is "+want, func() bool {
 			p, err := f.truth("ann")
 			return err == nil && p.Online && p.Invisible && p.State == want
 		})
 	}
-	meshtest.Eventually(t, 10*time.Second, "her devices are told", func() bool { return own() == "online* away* online* away*" })
+	meshtest.Eventually(t, meshtest.Patience, "her devices are told", func() bool { return own() == "online* away* online* away*" })
 	a.Go("ann")
 	b.Go("ann")
-	meshtest.Eventually(t, 10*time.Second, "ann is gone", func() bool { p, err := f.truth("ann"); return err == nil && !p.Online })
+	meshtest.Eventually(t, meshtest.Patience, "ann is gone", func() bool { p, err := f.truth("ann"); return err == nil && !p.Online })
 	a.Be("ann", hide)
-	meshtest.Eventually(t, 10*time.Second, "ann is back", func() bool { p, err := f.truth("ann"); return err == nil && p.Online })
+	meshtest.Eventually(t, meshtest.Patience, "ann is back", func() bool { p, err := f.truth("ann"); return err == nil && p.Online })
 	if answer, err := f.ask("ann"); err != nil || answer[0].Online || answer[0].LastSeen == nil || !answer[0].LastSeen.Equal(seen.Time) {
 		t.Errorf("got %+v, %v; want ann offline, last seen at %v", answer, err, seen)
 	}
@@ -147,7 +147,7 @@ func TestOthersSeeSomebodyInvisibleOfflineAsTheyWereWhenTheyHid(t *testing.T) {
 		t.Errorf("others were told %q; want nothing since she hid", got)
 	}
 	a.Come("ann")
-	meshtest.Eventually(t, 10*time.Second, "ann shows herself", func() bool { return f.states("ann") == "online offline online" && f.isOnline("ann") })
+	meshtest.Eventually(t, meshtest.Patience, "ann shows herself", func() bool { return f.states("ann") == "online offline online" && f.isOnline("ann") })
 }
 
 func TestARestartedServiceTellsNothingOfWhoIsInvisible(t *testing.T) {
@@ -165,7 +165,7 @@ func TestARestartedServiceTellsNothingOfWhoIsInvisible(t *testing.T) {
 	a.Be("ben", hide)
 	b.Be("cid", hide)
 	a.Come("dan")
-	meshtest.Eventually(t, 10*time.Second, "all are known", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "all are known", func() bool {
 		for _, u := range []chat.UserID{"ann", "ben", "cid", "dan"} {
 			if p, err := f.truth(u); err != nil || !p.Online {
 				return false
@@ -177,14 +177,14 @@ func TestARestartedServiceTellsNothingOfWhoIsInvisible(t *testing.T) {
 	a.Go("ann") // without a service; what stood in her key is not in the bucket any more
 	a.Go("dan")
 	b.kill()
-	meshtest.Eventually(t, 10*time.Second, "the keys are gone", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "the keys are gone", func() bool {
 		_, ann := f.bus.Key(t.Context(), subject.Presence, "ann.a")
 		_, dan := f.bus.Key(t.Context(), subject.Presence, "dan.a")
 		return ann != nil && dan != nil
 	})
 	f.serve("p2").leading()
-	meshtest.Eventually(t, 20*time.Second, "dan's going is told", func() bool { return f.last("dan") == "-" })
-	meshtest.Eventually(t, 20*time.Second, "cid is known to be gone", func() bool {
+	meshtest.Eventually(t, meshtest.Patience, "dan's going is told", func() bool { return f.last("dan") == "-" })
+	meshtest.Eventually(t, meshtest.Patience, "cid is known to be gone", func() bool {
 		cid, err := f.truth("cid")
 		ben, err2 := f.truth("ben")
 		return err == nil && err2 == nil && !cid.Online && ben.Online && ben.Invisible

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/chatmesh/chatmesh/pkg/meshtest/cqltest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/leaks"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/store/storetest"
 )
@@ -15,7 +16,7 @@ import (
 func TestMain(m *testing.M) {
 	code := cqltest.Main(m)
 	if code == 0 {
-		if err := goleak.Find(ofTheProxy()...); err != nil {
+		if err := leaks.Find(ofTheProxy()...); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
