@@ -28,15 +28,16 @@ const layout = 1
 
 // The defaults of Options.
 const (
-	DefaultCache      = 64 << 20
+	DefaultCache      = 192 << 20
 	DefaultReserve    = 32 << 20
 	DefaultSweepEvery = time.Minute
 )
 
 // Options set up a Store. The zero value is durable and has the defaults.
 type Options struct {
-	// Cache is the size in bytes of the cache of blocks; zero is DefaultCache. Memory for writes that are not in tables yet
-	// comes on top, up to 64 MiB under load.
+	// Cache is the size in bytes of the cache of blocks, which fills as it is used; zero is DefaultCache. Memory for writes that are not in
+	// tables yet is taken from it, up to 64 MiB under load. The engine divides the rest into parts, four for each processor, and a table's
+	// Bloom filter, of up to 1 MiB, is one block: it must fit into a part, or each write of a message reads filters from the disk.
 	Cache int64
 	// NoSync confirms writes before they are synced: a killed process loses the last of them, a power cut some seconds.
 	NoSync bool
@@ -171,9 +172,10 @@ func (s *Store) engineOptions(o Options) *lsm.Options {
 		// Four memtables of 16 MiB absorb a burst while one of them is written out.
 		MemTableSize:                16 << 20,
 		MemTableStopWritesThreshold: 4,
-		L0CompactionThreshold:       2,
-		L0StopWritesThreshold:       24,
-		CompactionConcurrencyRange:  func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
+		// With 2 the lowest level was written anew for every second memtable: a third of what a message cost.
+		L0CompactionThreshold:      4,
+		L0StopWritesThreshold:      24,
+		CompactionConcurrencyRange: func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
 	}
 	for i := range e.Levels {
 		e.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
