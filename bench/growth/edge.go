@@ -8,14 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
@@ -67,9 +65,8 @@ func (e *edge) deliver(m *nats.Msg) {
 	if err != nil || !chat.EventType(h.Type).Known() {
 		return
 	}
-	stream, _ := strconv.ParseUint(m.Header.Get(subject.HeaderStream), 10, 64)
-	e.log.Observe(chatlog.Observed{Chat: h.Chat, Type: chat.EventType(h.Type), Seq: h.Seq, Stream: stream,
-		ID: m.Header.Get(jetstream.MsgIDHeader), Body: m.Data})
+	stream, id, _ := subject.EventOf(m.Reply)
+	e.log.Observe(chatlog.Observed{Chat: h.Chat, Type: chat.EventType(h.Type), Seq: h.Seq, Stream: stream, ID: id, Body: m.Data})
 	if chat.EventType(h.Type) == chat.Message {
 		e.delivered.Add(1)
 	}

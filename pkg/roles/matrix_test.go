@@ -41,6 +41,7 @@ var names = map[string]name{
 	"Cursor":     {subject.Cursor(3, "c1", "u1"), []string{edge, api}, nil},
 	"Delivered":  {subject.Delivered(3, "c1", "u1"), []string{edge, api}, nil},
 	"User":       {subject.User("u1"), []string{edge, api, fanout}, []string{edge}},
+	"Event":      {subject: subject.Event(42, "x")},
 	"PresenceOf": {subject.PresenceOf("u1"), []string{presence}, []string{edge}},
 	"Dead":       {subject.Dead("fanout", 3), []string{fanout}, nil},
 
@@ -87,7 +88,7 @@ var names = map[string]name{
 // noSubjects are the names of pkg/subject that are no subjects; those of buckets, streams and consumers are tried with the verbs
 // of JetStream's API.
 var noSubjects = []string{"HeaderSeq", "HeaderTrace", "HeaderStream", "HeaderReason", "HeaderOrigin", "HeaderServiceError", "Service", "PinGroup", "EdgeLease",
-	"Partition", "ChatOf", "UserOf", "PresentOf", "WorkerOf", "NodeOf", "IsErased", "Endpoints", "Buckets", "Inbox",
+	"Partition", "ChatOf", "UserOf", "EventOf", "PresentOf", "WorkerOf", "NodeOf", "IsErased", "Endpoints", "Buckets", "Inbox",
 	"DeadLetters", "ChatStream", "CursorStream", "KVStream", "Presence", "Nodes", "Leases", "FanOut", "Persister"}
 
 // TestNoNameIsForgotten: a new name must get its rights above.

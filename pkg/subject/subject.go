@@ -15,7 +15,8 @@ import (
 const (
 	// HeaderSeq carries the seq of the event, so that a reader need not parse the body.
 	HeaderSeq = "Chat-Seq"
-	// HeaderStream carries, on a person's subject, the sequence of the event in its partition's stream.
+	// HeaderStream carries, on a person's subject, the sequence of the event in its partition's stream, from fan-outs that do not say it
+	// with Event yet.
 	HeaderStream = "Chat-Stream"
 	// HeaderReason says on a dead letter why it could not be handled.
 	HeaderReason = "Chat-Reason"
@@ -182,6 +183,43 @@ func User(user chat.UserID) string { return "user." + string(user) }
 
 // UserOf is the person of a User subject.
 func UserOf(subj string) chat.UserID { return chat.UserID(strings.TrimPrefix(subj, "user.")) }
+
+// Event is the reply subject of an event on a User subject, on which nobody listens: it carries the sequence of the event in its
+// partition's stream and the id under which the broker knows it, as headers would, which cost the broker and every edge far more. An id
+// that is no token is left out.
+func Event(stream uint64, id string) string {
+	b := make([]byte, 0, len(eventPrefix)+21+len(id))
+	b = strconv.AppendUint(append(b, eventPrefix...), stream, 10)
+	if token(id) {
+		b = append(append(b, '.'), id...)
+	}
+	return string(b)
+}
+
+const eventPrefix = "ev."
+
+// EventOf takes an Event subject apart; it is not ok for anything else.
+func EventOf(subj string) (stream uint64, id string, ok bool) {
+	rest, ok := strings.CutPrefix(subj, eventPrefix)
+	if !ok {
+		return 0, "", false
+	}
+	n, id, more := strings.Cut(rest, ".")
+	stream, err := strconv.ParseUint(n, 10, 64)
+	return stream, id, err == nil && stream > 0 && more == token(id)
+}
+
+// token tells whether s can be one token of a subject, as ids are.
+func token(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return 0 < len(s) && len(s) <= chat.MaxID
+}
 
 // PresenceOf is the subject of a person's changes between online and offline.
 func PresenceOf(user chat.UserID) string { return "presence." + string(user) }

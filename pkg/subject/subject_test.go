@@ -152,3 +152,24 @@ func TestTheWorkerOfADeadLetterIsReadFromItsSubject(t *testing.T) {
 		}
 	}
 }
+
+func TestTheReplySubjectOfAnEventGivesBackWhatItCarriesAndNothingElseIsOne(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		stream, id := rapid.Uint64Min(1).Draw(t, "stream"), anID(t, "id")
+		for _, id := range []string{id, ""} {
+			gotStream, gotID, ok := subject.EventOf(subject.Event(stream, id))
+			if !ok || gotStream != stream || gotID != id {
+				t.Fatalf("got %d, %q, %v; want %d, %q", gotStream, gotID, ok, stream, id)
+			}
+		}
+		// An id that somebody published by hand must not break the connection.
+		if s := rapid.String().Draw(t, "text"); strings.Contains(subject.Event(stream, s+" "), " ") || strings.Contains(subject.Event(stream, s+"\r\n"), "\n") {
+			t.Fatalf("%q became a token", s)
+		}
+	})
+	for _, s := range []string{"", "ev", "ev.", "ev.0", "ev.0.a", "ev.-1.a", "ev.1.", "ev.1.a.b", "ev.x.a", "ev.1.a b", "EV.1.a", "$JS.ACK.CHAT_0.fanout.1.2.3.4.5", "x.ev.1.a"} {
+		if stream, id, ok := subject.EventOf(s); ok {
+			t.Errorf("%q: got %d, %q; want none", s, stream, id)
+		}
+	}
+}

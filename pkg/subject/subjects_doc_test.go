@@ -42,7 +42,7 @@ func patterns() map[string]string {
 		"LogAndState": subject.LogAndState(partition, id), "Erased": strings.Replace(subject.Erased(partition, id, 4712), "4712", "<seq>", 1), "AllOf": subject.AllOf(partition), "Logs": subject.Logs(partition),
 		"Cursor": subject.Cursor(partition, id, user), "Cursors": subject.Cursors(partition),
 		"Delivered": subject.Delivered(partition, id, user), "CursorsOf": subject.CursorsOf(partition, id),
-		"User": subject.User(user), "PresenceOf": subject.PresenceOf(user), "Dead": subject.Dead("<worker>", partition),
+		"User": subject.User(user), "Event": strings.NewReplacer("4712", "<sequence>", "ID", "<id>").Replace(subject.Event(4712, "ID")), "PresenceOf": subject.PresenceOf(user), "Dead": subject.Dead("<worker>", partition),
 		"AllDead": subject.AllDead, "DeadOf": subject.DeadOf("<worker>"),
 		"PresenceKey": subject.PresenceKey(user, "<edge>"), "LeaseKey": subject.LeaseKey("<edge>"),
 		"NodeKey": subject.NodeKey("<service>", "<node>"), "KV": subject.KV("<bucket>", "<key>"),
@@ -56,7 +56,7 @@ func patterns() map[string]string {
 }
 
 // noNames are what the package exports beside names: what takes them apart, and lists of them.
-var noNames = []string{"Partition", "ChatOf", "UserOf", "PresentOf", "WorkerOf", "NodeOf", "IsErased", "Endpoints", "Buckets"}
+var noNames = []string{"Partition", "ChatOf", "UserOf", "EventOf", "PresentOf", "WorkerOf", "NodeOf", "IsErased", "Endpoints", "Buckets"}
 
 // exported lists what the package exports, from its source, so that a new name cannot be forgotten here.
 func exported(t *testing.T) []string {

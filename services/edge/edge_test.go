@@ -410,6 +410,8 @@ func TestWhatAStreamDeliversToThePersonAtTheWishOfOthersIsDropped(t *testing.T) 
 	for _, m := range []*nats.Msg{
 		{Subject: subject.User("ben"), Reply: "$JS.ACK.CHAT_0.team-audit.1.2.3.4.5", Data: secret.Body},
 		{Subject: subject.User("ben"), Reply: "$JS.ACK._.hash.CHAT_0.team-audit.1.2.3.4.5.token", Data: secret.Body},
+		{Subject: subject.User("ben"), Reply: "ev.0.x", Data: secret.Body},
+		{Subject: subject.User("ben"), Reply: subject.Event(1, "x") + ".y", Data: secret.Body},
 	} {
 		if err := r.bus.Conn().PublishMsg(m); err != nil {
 			t.Fatal(err)

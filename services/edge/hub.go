@@ -227,12 +227,13 @@ func (h *hub) doze(since time.Time) {
 
 // run hands out what the broker sends, in order, until ctx ends.
 func (h *hub) run(ctx context.Context) {
+	later := &pending{}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case m := <-h.s.in:
-			h.handOutAll(m)
+			h.handOutAll(m, later)
 		}
 	}
 }
@@ -242,8 +243,7 @@ const atOnce = 1024
 
 // handOutAll hands out a message and what waits behind it, and then has it written: to a socket, what came for it meanwhile goes with one
 // system call.
-func (h *hub) handOutAll(m *nats.Msg) {
-	later := &pending{}
+func (h *hub) handOutAll(m *nats.Msg, later *pending) {
 	for n := 1; ; n++ {
 		h.handOut(m, later)
 		if n == atOnce {
@@ -263,20 +263,26 @@ func (h *hub) handOutAll(m *nats.Msg) {
 		}
 		c.mu.Unlock()
 	}
+	clear(later.conns)
+	later.conns = later.conns[:0]
 }
 
-// pending are connections that have frames which nobody writes yet. It is of one goroutine. Nil has them written at once.
-type pending struct{ conns []*conn }
+// pending are connections that have frames which nobody writes yet, and what came last. It is of one goroutine. Nil has them written at once.
+type pending struct {
+	conns []*conn
+	last  came
+}
 
-// handOut hands a message of the mesh to those whom it is for. What comes with a reply subject was not published to a person but
-// delivered by a stream at the wish of somebody who may read it, such as a backend team: it is dropped. later takes those who are to write.
+// handOut hands a message of the mesh to those whom it is for. What comes with a reply subject other than that of an event was not published
+// to a person but delivered by a stream at the wish of somebody who may read it, such as a backend team: it is dropped. later takes those who
+// are to write.
 func (h *hub) handOut(m *nats.Msg, later *pending) {
-	if m.Reply != "" {
-		h.s.m.foreign.Inc()
-		return
-	}
 	if strings.HasPrefix(m.Subject, "presence.") {
-		h.s.watchers.tell(m)
+		if m.Reply == "" {
+			h.s.watchers.tell(m)
+		} else {
+			h.s.m.foreign.Inc()
+		}
 		return
 	}
 	if p := h.person(subject.UserOf(m.Subject)); p != nil {

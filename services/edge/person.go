@@ -3,20 +3,17 @@ package edge
 import (
 	"context"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/prefs"
 	"github.com/chatmesh/chatmesh/pkg/store"
-	"github.com/chatmesh/chatmesh/pkg/subject"
 	"github.com/chatmesh/chatmesh/pkg/trace"
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
@@ -97,43 +94,43 @@ func (p *person) remove(c *conn) bool {
 
 // receive takes a frame from the person's subject. later takes those who are to write it; nil has it written at once.
 func (p *person) receive(m *nats.Msg, later *pending) {
-	h, err := wire.Peek(m.Data)
-	if err != nil {
-		p.s.c.Logger.Error("frame on a person's subject is not one", "error", err)
+	e := p.s.read(m, later)
+	h := e.head
+	switch {
+	case e.foreign:
+		p.s.m.foreign.Inc()
 		return
-	}
-	if h.Type == wire.TypeHeads {
-		p.compare(m.Data)
+	case e.err != nil:
+		p.s.c.Logger.Error("frame on a person's subject is not one", "error", e.err)
 		return
-	}
-	if h.Type == wire.TypeRecheck {
+	case h.Type == wire.TypeHeads:
+		p.compare(e.data)
+		return
+	case h.Type == wire.TypeRecheck:
 		p.s.watchers.lookAt(p)
 		return
 	}
 	typ := chat.EventType(h.Type)
 	switch h.Type {
 	case wire.TypePreferences:
-		if next, ok := prefs.FromFrame(m.Data); ok {
+		if next, ok := prefs.FromFrame(e.data); ok {
 			p.prefer(next)
 		}
 	case wire.TypeRead, wire.TypeDelivered:
-		if !p.seesCursor(m.Data) {
+		if !p.seesCursor(e.data) {
 			return
 		}
 	}
 	if !typ.Known() {
 		p.mu.Lock()
-		p.hand(frame{data: m.Data, receipt: h.Type == wire.TypeDelivered, fleeting: h.Type == wire.TypeTyping, later: later})
+		p.hand(frame{data: e.data, receipt: h.Type == wire.TypeDelivered, fleeting: h.Type == wire.TypeTyping, later: later})
 		p.mu.Unlock()
 		return
 	}
-	stream, _ := strconv.ParseUint(m.Header.Get(subject.HeaderStream), 10, 64)
-	p.s.c.Log.Observe(chatlog.Observed{Chat: h.Chat, Type: typ, Seq: h.Seq, Stream: stream,
-		ID: m.Header.Get(jetstream.MsgIDHeader), Body: m.Data})
-	f := frame{chat: h.Chat, seq: h.Seq, data: m.Data, stream: stream, later: later}
+	f := frame{chat: h.Chat, seq: h.Seq, data: e.data, stream: e.stream, later: later}
 	if parent := trace.Parent(m.Header); parent != "" {
 		if _, span := p.s.c.Tracer.From(context.Background(), "edge deliver", parent, h.Chat); span.On() {
-			span.Set(trace.Seq(h.Seq), trace.Stream(stream), trace.Size(len(m.Data)))
+			span.Set(trace.Seq(h.Seq), trace.Stream(e.stream), trace.Size(len(e.data)))
 			kept := span // of its own, so that only what is traced is allocated
 			f.span = &kept
 			defer kept.End(nil)
@@ -141,7 +138,7 @@ func (p *person) receive(m *nats.Msg, later *pending) {
 	}
 	p.event(f)
 	if typ == chat.Changed {
-		p.s.watchers.recheck(p, m.Data)
+		p.s.watchers.recheck(p, e.data)
 	}
 }
 

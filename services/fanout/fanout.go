@@ -292,18 +292,19 @@ func (s *Server) publish(ctx context.Context, o origin, body []byte) (err error)
 	if err != nil {
 		return err
 	}
-	header := nats.Header{}
-	if stream > 0 {
-		header[subject.HeaderStream] = []string{strconv.FormatUint(stream, 10)}
-		header[jetstream.MsgIDHeader] = []string{id}
-	}
 	to := state.ReceiversAt(h.Seq)
 	if span.On() {
 		parent = span.Place()
 		span.Set(trace.Seq(h.Seq), trace.Stream(stream), trace.Size(len(body)), trace.Count(len(to)))
 	}
-	trace.Mark(header, parent)
-	m := &nats.Msg{Header: header, Data: body} // the client keeps nothing of it
+	m := &nats.Msg{Data: body} // the client keeps nothing of it
+	if stream > 0 {
+		m.Reply = subject.Event(stream, id)
+	}
+	if parent != "" {
+		m.Header = nats.Header{}
+		trace.Mark(m.Header, parent)
+	}
 	for _, u := range to {
 		m.Subject = subject.User(u)
 		if err := s.c.Bus.Conn().PublishMsg(m); err != nil {
