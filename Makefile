@@ -56,7 +56,7 @@ compose-secrets: ## keys, certificates and passwords for compose.yaml, into secr
 	@scripts/compose-secrets
 
 soak: ## 300 rounds of faults under load, judged by the independent checker
-	cd e2e && go test -race -timeout 90m -run TestSoak -rounds=300 -v .
+	cd e2e && go test -race -timeout 90m -run TestSoak -rounds=300 -stall 20s -v .
 
 OUTAGE ?= 1h
 RATE ?= 100

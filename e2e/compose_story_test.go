@@ -258,10 +258,10 @@ func TestPeopleChatOverWhatComposeRuns(t *testing.T) {
 		t.Errorf("history: %d events, %v; want the creation and two messages", len(page.Messages), err)
 	}
 	// Prometheus reads each process and says which are gone.
-	eventually(t, 60*time.Second, "Prometheus sees the five processes that are left, and that they are ready", func() bool {
+	eventually(t, 2*time.Minute, "Prometheus sees the five processes that are left, and that they are ready", func() bool {
 		return query(t, s.Address("prometheus", 9090), `sum(up{job=~"edge|api|fanout|persister|presence"}) == 5 and sum(chatmesh_ready) == 5`) > 0
 	})
-	eventually(t, 60*time.Second, "it waits to alert of the five that are not", func() bool {
+	eventually(t, 2*time.Minute, "it waits to alert of the five that are not", func() bool {
 		return query(t, s.Address("prometheus", 9090), `count(ALERTS{alertname="NodeMissing"}) == 5`) > 0
 	})
 	for _, p := range r.all {

@@ -232,7 +232,7 @@ func (c *crowd) awaitSends(n int) {
 		return k
 	}
 	before := acked()
-	eventually(c.t, 60*time.Second, "the load goes on", func() bool { return acked() >= before+n })
+	eventually(c.t, 2*time.Minute, "the load goes on", func() bool { return acked() >= before+n })
 }
 
 // behind is how many events a device lacks, or what is wrong with those that it has.
@@ -252,7 +252,7 @@ func (c *crowd) end(late time.Duration) {
 	t.Helper()
 	c.stop()
 	want := map[chat.ID]chat.Seq{}
-	eventually(t, 60*time.Second, "every message is acked", func() bool {
+	eventually(t, 2*time.Minute, "every message is acked", func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		for _, m := range c.sent {
@@ -263,7 +263,7 @@ func (c *crowd) end(late time.Duration) {
 		}
 		return true
 	})
-	eventually(t, 30*time.Second, "everything has arrived", func() bool {
+	eventually(t, time.Minute, "everything has arrived", func() bool {
 		return !slices.ContainsFunc(c.devices, func(d *crowdDevice) bool { return d.behind(want) > 0 })
 	})
 	c.cancel()

@@ -81,7 +81,7 @@ func (b *bystander) end(t *testing.T) {
 		longest = max(longest, times[i].Sub(times[i-1]))
 	}
 	t.Logf("the bystander got %d frames; the longest pause was %v", len(frames), longest.Round(time.Millisecond))
-	if longest > 10*time.Second {
+	if longest > raw.Patience/2 {
 		t.Errorf("the bystander waited %v for a message", longest)
 	}
 }

@@ -79,7 +79,7 @@ func newOperations(t *testing.T) *operations {
 		}
 	}
 	o.shell = &runbook.Shell{Dir: work, Env: []string{"PATH=" + bin + ":" + tools + ":" + os.Getenv("PATH"), "HOME=" + home, "XDG_CONFIG_HOME=" + home,
-		"COLUMNS=250", "CHATMESH_LISTEN=127.0.0.1:0", "CHATMESH_ADMIN_LISTEN=127.0.0.1:0",
+		"COLUMNS=250", "NATS_TIMEOUT=30s", "CHATMESH_LISTEN=127.0.0.1:0", "CHATMESH_ADMIN_LISTEN=127.0.0.1:0",
 		"urls=" + c.URL(), "keys=" + filepath.Dir(c.Key("ops.nk"))}}
 	t.Cleanup(o.end)
 	for _, b := range c.Brokers {
@@ -225,8 +225,8 @@ func (o *operations) persisted() {
 		o.t.Fatal(err)
 	}
 	defer nc.Close()
-	eventually(o.t, 30*time.Second, "the store has all", func() bool {
-		m, err := nc.Request(fmt.Sprintf("$JS.API.CONSUMER.INFO.CHAT_%d.persister", o.partition()), nil, time.Second)
+	eventually(o.t, raw.Patience, "the store has all", func() bool {
+		m, err := nc.Request(fmt.Sprintf("$JS.API.CONSUMER.INFO.CHAT_%d.persister", o.partition()), nil, 5*time.Second)
 		var info struct {
 			Pending *int `json:"num_pending"`
 			Unacked *int `json:"num_ack_pending"`
@@ -253,7 +253,7 @@ func (o *operations) act(what string) {
 	case "send": // a message
 		o.send()
 	case "refused": // a message
-		eventually(t, 30*time.Second, "a message is refused", func() bool { status, _ := o.post(); return status == http.StatusServiceUnavailable })
+		eventually(t, raw.Patience, "a message is refused", func() bool { status, _ := o.post(); return status == http.StatusServiceUnavailable })
 	case "connect": // bob, to an edge
 		o.connect(o.bob, arg)
 	case "poison": // what no worker can handle
@@ -269,7 +269,7 @@ func (o *operations) act(what string) {
 		if err := nc.Publish(fmt.Sprintf("chat.%d.%s.log", (o.partition()+1)%4, o.chat), []byte("no event")); err != nil {
 			t.Fatal(err)
 		}
-		if err := nc.FlushTimeout(10 * time.Second); err != nil {
+		if err := nc.FlushTimeout(raw.Patience); err != nil {
 			t.Fatal(err)
 		}
 	case "end": // all services
@@ -350,7 +350,7 @@ func TestEveryCommandOfTheRunbookDoesWhatItSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := newOperations(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 	defer cancel()
 	began := time.Now()
 	for _, s := range steps {

@@ -142,7 +142,7 @@ func TestTheDatabaseMayBeAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	down := time.Now()
-	eventually(t, 30*time.Second, "a persister says what it waits for", func() bool {
+	eventually(t, raw.Patience, "a persister says what it waits for", func() bool {
 		status, _, err := persisters[0].Program().AdminGet("/readyz")
 		return err == nil && status != 200
 	})
@@ -173,9 +173,9 @@ func TestTheDatabaseMayBeAway(t *testing.T) {
 	up := time.Now()
 	persisted := func() float64 { return figure(t, persisters, "chatmesh_persister_persisted_total") }
 	before := persisted()
-	eventually(t, time.Minute, "a persister writes again", func() bool { return persisted() > before })
+	eventually(t, 3*raw.Patience, "a persister writes again", func() bool { return persisted() > before })
 	at := time.Now()
-	eventually(t, *outage+time.Minute, "the lag is gone", func() bool { return waiting() < float64(*rate) })
+	eventually(t, *outage+3*raw.Patience, "the lag is gone", func() bool { return waiting() < float64(*rate) })
 	took := time.Since(at) + pollEvery // it may have begun as long before
 	written := persisted() - before
 	end()
@@ -192,7 +192,7 @@ func TestTheDatabaseMayBeAway(t *testing.T) {
 	if written/took.Seconds() < *times*lived {
 		t.Errorf("it wrote %.0f/s; want %.1f times the %.0f/s of the load", written/took.Seconds(), *times, lived)
 	}
-	eventually(t, time.Minute, "every process is ready", func() bool { return c.AwaitReady(time.Second) == nil })
+	eventually(t, 3*raw.Patience, "every process is ready", func() bool { return c.AwaitReady(time.Second) == nil })
 	for i := range pairs {
 		chat := senders[i*each].chat
 		var last uint64

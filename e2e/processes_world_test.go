@@ -72,7 +72,7 @@ func (c *cqlServer) signal(s syscall.Signal) {
 		c.t.Fatalf("signal %v to the CQL server: %v", s, err)
 	}
 	if s == syscall.SIGKILL {
-		eventually(c.t, 10*time.Second, "the CQL server is gone", func() bool { return syscall.Kill(pid, 0) != nil })
+		eventually(c.t, time.Minute, "the CQL server is gone", func() bool { return syscall.Kill(pid, 0) != nil })
 		if err := os.Remove(file); err != nil {
 			c.t.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func readyz(t *testing.T, p *program.Program) (waiting []string, ready bool) {
 func (m *processes) waits(name, what string) {
 	m.t.Helper()
 	p, last := m.nodes[name], []string(nil)
-	eventually(m.t, 30*time.Second, fmt.Sprintf("%s waits for %q", name, what), func() bool {
+	eventually(m.t, time.Minute, fmt.Sprintf("%s waits for %q", name, what), func() bool {
 		last, _ = readyz(m.t, p)
 		return strings.Contains(strings.Join(last, "; "), what)
 	})

@@ -196,7 +196,7 @@ func (b *soakBroker) start() error {
 	if err := b.cmd.Start(); err != nil {
 		return fmt.Errorf("broker: %w", err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if c, err := net.Dial("tcp", strings.TrimPrefix(b.url(), "nats://")); err == nil {
 			return c.Close()
 		}

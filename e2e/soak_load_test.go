@@ -107,7 +107,7 @@ func (t *tries) end() {
 	t.s.mu.Lock()
 	delete(t.s.trying, t)
 	t.s.mu.Unlock()
-	if now := t.s.h.Now(); now-t.begin > stallAtMost/2 {
+	if now := t.s.h.Now(); now-t.begin > t.s.stall/2 {
 		t.s.t.Logf("%s took from %v to %v:\n\t%s", t.what, t.begin.Round(time.Millisecond), now.Round(time.Millisecond), strings.Join(t.log, "\n\t"))
 	}
 }

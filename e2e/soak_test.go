@@ -132,7 +132,7 @@ func (s *soak) run(m soakMesh, r *rand.Rand, rounds int) {
 			t.Logf("at %v: %s for %v", began.Round(time.Millisecond), f.name, (ended - began).Round(time.Millisecond))
 			continue
 		}
-		for !s.healed(ended) && s.h.Now() < ended+stallAtMost {
+		for !s.healed(ended) && s.h.Now() < ended+s.stall {
 			s.pause(ctx, 10*time.Millisecond, 20*time.Millisecond)
 		}
 		t.Logf("at %v: %s for %v, healed %v later", began.Round(time.Millisecond), f.name, (ended - began).Round(time.Millisecond),
@@ -140,7 +140,7 @@ func (s *soak) run(m soakMesh, r *rand.Rand, rounds int) {
 	}
 	s.pause(ctx, 500*time.Millisecond, time.Second)
 	stopLoad()
-	late := time.AfterFunc(stallAtMost+5*time.Second, stopTries)
+	late := time.AfterFunc(s.stall+5*time.Second, stopTries)
 	loads.Wait() // what was begun is tried until it is answered
 	late.Stop()
 	s.settle(ctx)
@@ -158,7 +158,7 @@ func (s *soak) settle(ctx context.Context) {
 	t := s.t
 	t.Helper()
 	behind := ""
-	for deadline := time.Now().Add(stallAtMost + 5*time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(s.stall + 5*time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if behind = s.behind(ctx); behind == "" {
 			break
 		}
@@ -176,7 +176,7 @@ func (s *soak) settle(ctx context.Context) {
 			t.Errorf("in the end: nobody can look into chat %s", c.id)
 		}
 		err := s.readBack(ctx, c)
-		for deadline := time.Now().Add(stallAtMost); err != nil && time.Now().Before(deadline); err = s.readBack(ctx, c) {
+		for deadline := time.Now().Add(s.stall); err != nil && time.Now().Before(deadline); err = s.readBack(ctx, c) {
 			t.Errorf("in the end: %v", err)
 			s.pause(ctx, time.Second, 2*time.Second)
 		}

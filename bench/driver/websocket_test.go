@@ -184,7 +184,7 @@ func TestAConnectionOfTheLoopSendsGetsAndTellsItsEnd(t *testing.T) {
 	for range 1 + 2*n + 1 {
 		select {
 		case <-sink.notice:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("something did not come")
 		}
 	}
@@ -219,7 +219,7 @@ func TestWhatIsSentFromASinkIsWrittenByItself(t *testing.T) {
 	close(ready)
 	select {
 	case <-b.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the ball lies somewhere")
 	}
 }

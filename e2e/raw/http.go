@@ -17,7 +17,7 @@ import (
 // transport is shared by all calls, so that many people do not mean many idle connections.
 var transport = &http.Transport{MaxIdleConnsPerHost: 32, IdleConnTimeout: 10 * time.Second}
 
-var httpClient = &http.Client{Transport: transport, Timeout: 30 * time.Second,
+var httpClient = &http.Client{Transport: transport, Timeout: 2 * Patience,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
 // CloseIdle closes the idle connections of all calls.

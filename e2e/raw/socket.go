@@ -16,7 +16,7 @@ import (
 
 // Patience is how long the stories wait for what should come, before it counts as missing. It is long because the machine is
 // shared and the race detector slow; promises about time are checked on their own.
-const Patience = 25 * time.Second
+const Patience = time.Minute
 
 // Object is a JSON object to send.
 type Object map[string]any

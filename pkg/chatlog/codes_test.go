@@ -71,7 +71,7 @@ func TestNoAnswerOfTheBrokerIsTakenAsProof(t *testing.T) {
 // stands checks that a chat has n events, of which no message twice.
 func stands(t *testing.T, l *chatlog.Log, id chat.ID, n int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	items, err := l.After(ctx, id, 0, 0, 1000, 0)
 	if err != nil || len(items) != n {

@@ -58,7 +58,7 @@ func withoutWindow(t *testing.T, b *meshtest.Broker) {
 	if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(300 * time.Millisecond) // the window itself
+	time.Sleep(time.Second) // more than the window itself
 }
 
 func archiveOf(t *testing.T, l *chatlog.Log, id chat.ID) *archive {

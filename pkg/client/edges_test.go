@@ -58,7 +58,7 @@ func TestAnAddressWithoutAnEdgeNamesTheOneToConnectTo(t *testing.T) {
 	}
 	f.names("") // for a while there is none
 	s.close(CloseDraining)
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		f.mu.Lock()
 		asked := f.asked
 		f.mu.Unlock()
@@ -99,7 +99,7 @@ func TestAnEdgeThatIsInAHurryMovesTheDepartureForward(t *testing.T) {
 	s.write(`{"type":"draining","reconnect_after_ms":60000}`)
 	began := time.Now()
 	f.accept().write(`{"type":"welcome"}`)
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("came back after %v; want at once", took)
 	}
 }

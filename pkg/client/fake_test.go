@@ -146,8 +146,8 @@ func (f *fake) accept() *side {
 	case s := <-f.sockets:
 		f.t.Cleanup(func() { s.ws.Close() })
 		return s
-	case <-time.After(10 * time.Second):
-		f.t.Fatal("no connection within 10 s")
+	case <-time.After(time.Minute):
+		f.t.Fatal("no connection within a minute")
 		return nil
 	}
 }
@@ -169,7 +169,7 @@ func (s *side) event(id chat.ID, seq chat.Seq) {
 func (s *side) read(want string) request {
 	s.t.Helper()
 	var r request
-	s.ws.SetReadDeadline(time.Now().Add(10 * time.Second))
+	s.ws.SetReadDeadline(time.Now().Add(time.Minute))
 	if err := s.ws.ReadJSON(&r); err != nil {
 		s.t.Fatalf("waiting for %s: %v", want, err)
 	}
@@ -187,7 +187,7 @@ func (s *side) close(code int) {
 // nextEvents returns the seqs of the next events, passing over what is none.
 func nextEvents(t *testing.T, c *Conn, n int) (seqs []chat.Seq) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for len(seqs) < n {
 		u, err := c.Next(ctx)

@@ -162,10 +162,10 @@ func TestKeysAreRenewedBeforeTheyExpireSpreadOverTime(t *testing.T) {
 	broker := meshtest.NewBroker(t)
 	b := broker.Bus(t)
 	layout := meshtest.Layout(1)
-	layout.PresenceTTL = 8 * time.Second // a key is renewed two seconds before its end at the latest
+	layout.PresenceTTL = 24 * time.Second // a key is renewed 6 s before its end at the latest
 	meshtest.Ensure(t, b, layout)
 	v := watch(t, b)
-	r := New(broker.Bus(t), "a", 3*time.Second, discard())
+	r := New(broker.Bus(t), "a", 9*time.Second, discard())
 	start(t, r)
 	users := people(100)
 	for _, u := range users {
@@ -177,7 +177,7 @@ func TestKeysAreRenewedBeforeTheyExpireSpreadOverTime(t *testing.T) {
 		if v.size() != 101 {
 			t.Fatalf("got %d keys after %v; want 101", v.size(), time.Since(began))
 		}
-		return time.Since(began) > 10*time.Second
+		return time.Since(began) > 26*time.Second
 	})
 }
 
@@ -185,12 +185,12 @@ func TestNewProcessOfTheSameNameTakesOverAndTheOldOneMakesWay(t *testing.T) {
 	t.Parallel()
 	broker, b := mesh(t)
 	v := watch(t, b)
-	before := New(broker.Bus(t), "a", 2*time.Second, discard())
+	before := New(broker.Bus(t), "a", 6*time.Second, discard())
 	stop := start(t, before)
 	before.Come("ann")
 	before.Come("bob")
 	meshtest.Eventually(t, meshtest.Patience, "the keys are there", func() bool { return v.size() == 3 })
-	after := New(broker.Bus(t), "a", 2*time.Second, discard())
+	after := New(broker.Bus(t), "a", 6*time.Second, discard())
 	start(t, after)
 	after.Come("ann")
 	life := func(key string) (out string) { v.do(func() { out = v.keys[key] }); return out }

@@ -350,7 +350,7 @@ func denied(t *testing.T, p *meshtest.Production, role string, tries []try) map[
 	if err := nc.Publish(last, nil); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	select {
 	case <-done:

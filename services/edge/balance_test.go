@@ -88,20 +88,29 @@ func TestAnEdgeSendsItsSurplusAwayWhenToldTo(t *testing.T) {
 
 func TestAnEdgeWithFarTooManySendsThemAwayByItself(t *testing.T) {
 	t.Parallel()
-	r := newRig(t).another("many", func(c *Config) { c.Rebalance = true })
-	const before = 90
-	for i := range before {
-		r.connect(chat.UserID(fmt.Sprintf("u%d", i%30)), nil)
+	other := newRig(t)
+	r := other.another("many", func(c *Config) { c.Rebalance = true })
+	// connect adds people while there is no edge that would take some, so that it looks only when all are there.
+	connect := func(n int, share float64) {
+		other.ask(ActionDrain, time.Millisecond)
+		meshtest.Eventually(t, meshtest.Patience, "it is alone", func() bool { _, ok := r.edge.edges.Share("many", 0); return !ok })
+		for i := range n {
+			r.connect(chat.UserID(fmt.Sprintf("u%d", i%30)), nil)
+		}
+		other.ask(ActionUndo, 0)
+		meshtest.Eventually(t, meshtest.Patience, "the other is known", func() bool {
+			got, ok := r.edge.edges.Share("many", r.edge.Connections())
+			return ok && got <= share
+		})
 	}
-	// 90 beside an empty one: 45 too many, which is too few to be worth it.
-	meshtest.Eventually(t, meshtest.Patience, "the other is known", func() bool {
-		share, ok := r.edge.edges.Share("many", before)
-		return ok && share == before/2
-	})
-	for i := range 30 {
-		r.connect(chat.UserID(fmt.Sprintf("u%d", i%30)), nil)
-	}
+	connect(90, 45) // beside an empty one it has 45 too many, which is too few to be worth it
 	began := time.Now()
+	meshtest.Eventually(t, meshtest.Patience, "it has looked", func() bool { return time.Since(began) > balanceEvery+balanceEvery/2 })
+	if n := r.edge.Connections(); n != 90 {
+		t.Fatalf("got %d; want all 90 to stay", n)
+	}
+	began = time.Now()
+	connect(30, 60)
 	meshtest.Eventually(t, meshtest.Patience, "the first have gone", func() bool { return r.edge.Connections() <= 110 })
 	meshtest.Eventually(t, meshtest.Patience, "its share is left", func() bool { return r.edge.Connections() <= 60 })
 	took := time.Since(began)

@@ -353,7 +353,7 @@ func TestCatchUpsBeyondTheBoundWaitForTheirTurnAndAreToldToSyncIfItDoesNotCome(t
 		return slices.ContainsFunc(waits.got(), is("typing", ""))
 	})
 	r.deliver("ben", r.say(ids[0], 1))
-	time.AfterFunc(100*time.Millisecond, func() { <-r.edge.catchUps })
+	<-r.edge.catchUps
 	for i, id := range ids {
 		meshtest.Eventually(t, meshtest.Patience, "its turn", func() bool { return len(waits.seqs(id)) == 4-i })
 		if got := waits.seqs(id); !slices.Equal(got, upTo(5 - i)[1:]) {
@@ -364,7 +364,7 @@ func TestCatchUpsBeyondTheBoundWaitForTheirTurnAndAreToldToSyncIfItDoesNotCome(t
 	never := r.dial().listen()
 	r.hello(never, ids)
 	for _, id := range ids {
-		meshtest.Eventually(t, 2*catchUpWait, "resync", func() bool {
+		meshtest.Eventually(t, meshtest.Patience, "resync", func() bool {
 			return slices.ContainsFunc(never.got(), func(f map[string]any) bool { return f["type"] == "resync" && f["chat"] == string(id) })
 		})
 	}

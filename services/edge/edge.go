@@ -38,7 +38,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// Config is what a Server needs. All fields but Metrics, Origins, PresenceGrace, AwayAfter, Limits, TrustedProxies, Rebalance, ReaderEach and Tracer are required.
+// Config is what a Server needs. All fields but Metrics, Origins, PresenceGrace, MoveGrace, AwayAfter, Limits, TrustedProxies, Rebalance, ReaderEach and Tracer are required.
 type Config struct {
 	// Bus is this edge's own connection: its subscriptions are the people whom it hosts.
 	Bus *bus.Bus
@@ -63,6 +63,8 @@ type Config struct {
 	// PresenceGrace is how long somebody whose devices vanished counts as online yet, so that one who comes back is not seen to have
 	// gone. Who logs out is gone at once. Zero is not at all.
 	PresenceGrace time.Duration
+	// MoveGrace is how long somebody who was sent away counts as online here yet. Zero is DefaultMoveGrace.
+	MoveGrace time.Duration
 	// AwayAfter is after which time a device counts as idle from which nothing comes that somebody does. Zero is DefaultAwayAfter.
 	AwayAfter time.Duration
 	// Grace is how long clients have to go when the edge stops.
@@ -143,6 +145,9 @@ func New(c Config) (*Server, error) {
 	}
 	if c.Node == "" || c.Version == "" || c.MaxConnections < 1 {
 		return nil, errors.New("edge: node, version and the most connections are required")
+	}
+	if c.MoveGrace <= 0 {
+		c.MoveGrace = DefaultMoveGrace
 	}
 	if c.AwayAfter <= 0 {
 		c.AwayAfter = DefaultAwayAfter

@@ -127,7 +127,7 @@ func (r *rig) start(node string, change func(*Config)) {
 	edgeBus := r.broker.Bus(t)
 	edgeLog := r.newLog(edgeBus, r.older)
 	health := &run.Health{}
-	reporter := online.New(edgeBus, node, 5*time.Second, meshtest.Logger(t))
+	reporter := online.New(edgeBus, node, 15*time.Second, meshtest.Logger(t))
 	c := Config{Bus: edgeBus, Log: edgeLog, Partitions: 2, TokenTTL: time.Hour, Online: reporter, Node: node, Version: "0.0.1", MaxConnections: 1000,
 		Grace: 3 * time.Second, Logger: meshtest.Logger(t), Health: health}
 	change(&c)
@@ -387,7 +387,7 @@ func (d *device) closed() int {
 	d.t.Helper()
 	select {
 	case <-d.done:
-	case <-time.After(15 * time.Second):
+	case <-time.After(meshtest.Patience):
 		d.t.Fatal("the connection did not end")
 	}
 	var c *websocket.CloseError

@@ -113,7 +113,7 @@ func (m *mover) waiting() int {
 func (m *mover) left(user chat.UserID, moving bool) bool {
 	grace := m.s.c.PresenceGrace
 	if moving {
-		grace = moveGrace
+		grace = m.s.c.MoveGrace
 	}
 	if grace <= 0 {
 		return false

@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// moveGrace is how long somebody who was sent away still counts as online here: a client needs some time to come back
+	// DefaultMoveGrace is how long somebody who was sent away still counts as online here: a client needs some time to come back
 	// elsewhere, and nobody is to see it go and come meanwhile.
-	moveGrace = 3 * time.Second
+	DefaultMoveGrace = 3 * time.Second
 	// partingsMax is how many people who left count as online yet; beyond it they are gone at once.
 	partingsMax = 100_000
 )

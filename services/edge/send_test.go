@@ -71,7 +71,7 @@ func TestFramesOfEveryLengthArriveWholeAndPingsAreAnsweredBetweenThem(t *testing
 	d.ws.SetPongHandler(func(s string) error { pongs <- s; return nil })
 	lengths := []int{1, 60, 110, 125, 126, 127, 128, 1000, 40_000, 65_400, 65_500, 65_535, 65_536, 99_999}
 	for i, n := range lengths {
-		if err := d.ws.WriteControl(9, []byte(fmt.Sprint(i)), time.Now().Add(time.Second)); err != nil {
+		if err := d.ws.WriteControl(9, []byte(fmt.Sprint(i)), time.Now().Add(meshtest.Patience)); err != nil {
 			t.Fatal(err)
 		}
 		d.write(map[string]any{"type": "send", "id": i, "chat": "c1", "client_id": fmt.Sprintf("m%d", i), "text": strings.Repeat("x", n)})
@@ -89,7 +89,7 @@ func TestFramesOfEveryLengthArriveWholeAndPingsAreAnsweredBetweenThem(t *testing
 			if got != fmt.Sprint(i) {
 				t.Errorf("got pong %s; want %d", got, i)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(meshtest.Patience):
 			t.Fatal("no pong")
 		}
 	}

@@ -82,7 +82,7 @@ func (p *process) socket(who registered) *websocket.Conn {
 // await reads frames up to one of a type.
 func (p *process) await(ws *websocket.Conn, typ string) {
 	p.t.Helper()
-	_ = ws.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = ws.SetReadDeadline(time.Now().Add(meshtest.Patience))
 	for {
 		var f struct {
 			Type string `json:"type"`
@@ -337,8 +337,8 @@ func TestWithoutAReceiverNothingBreaksAndWhatIsDroppedIsCounted(t *testing.T) {
 	if err := p.stop(); err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("stopping took %v; want less than 10 s", took)
+	if took := time.Since(began); took > meshtest.Patience/2 {
+		t.Errorf("stopping took %v; want it not to wait for who does not answer", took)
 	}
 	if n := strings.Count(p.logged(), "traces cannot be exported"); n != 1 {
 		t.Errorf("the log says it %d times; want once", n)

@@ -82,7 +82,7 @@ func Empty(t testing.TB) scylla.Options {
 func At(host string) scylla.Options {
 	return scylla.Options{
 		Hosts: []string{host}, Keyspace: "t_" + strings.ToLower(rand.Text())[:16], Replication: 1,
-		Timeout: 20 * time.Second, // the machine may be busy
+		Timeout: 40 * time.Second, // the machine may be busy
 		Log:     slog.New(slog.DiscardHandler),
 	}
 }
@@ -100,7 +100,7 @@ func Session(t testing.TB, host, keyspace string) gocqlx.Session {
 
 func session(host, keyspace string) (gocqlx.Session, error) {
 	c := gocql.NewCluster(host)
-	c.ProtoVersion, c.Keyspace, c.Timeout, c.ConnectTimeout = 4, keyspace, 30*time.Second, 10*time.Second
+	c.ProtoVersion, c.Keyspace, c.Timeout, c.ConnectTimeout = 4, keyspace, time.Minute, 30*time.Second
 	c.Consistency = gocql.LocalQuorum
 	return gocqlx.WrapSession(gocql.NewSession(*c))
 }
@@ -131,13 +131,13 @@ func Open(t testing.TB, o scylla.Options) *scylla.Store {
 // WaitUsable waits until Ping finds nothing wrong.
 func WaitUsable(t testing.TB, s *scylla.Store) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		err := s.Ping(t.Context())
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("Ping after a minute: got error %v; want none", err)
+			t.Fatalf("Ping after 3 minutes: got error %v; want none", err)
 		}
 	}
 }

@@ -94,7 +94,7 @@ func TestWritersOfOneChatShareASync(t *testing.T) {
 		go func() { done <- s.Write(t.Context(), nextBatch("chat", seq*victimBatch)) }()
 	}
 	// All get as far as to be visible while not one sync has ended: so the lock of the chat is free during a sync.
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		items, err := s.Page(t.Context(), "chat", store.Range{})
 		if err == nil && len(items) == writers*victimBatch {
 			break

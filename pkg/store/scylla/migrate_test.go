@@ -23,7 +23,7 @@ var needs = len(schema.Names())
 // wantPing waits until Ping fails with want and says what.
 func wantPing(t *testing.T, s *scylla.Store, want error, what string) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		err := s.Ping(t.Context())
 		if errors.Is(err, want) && (err == nil || strings.Contains(err.Error(), what)) {
 			return
@@ -158,7 +158,7 @@ func TestTheLockOfWhoMigratedAndDiedExpiresAndUntilThenOthersWait(t *testing.T) 
 		}
 	}
 	lock(600)
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // to reach the server as well
 	defer cancel()
 	if err := scylla.Migrate(ctx, o); !errors.Is(err, scylla.ErrLocked) {
 		t.Errorf("Migrate while somebody holds the lock: got error %v; want ErrLocked", err)
