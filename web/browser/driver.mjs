@@ -13,7 +13,7 @@ const FLAGS = [
 ];
 
 /** WITHIN_MS is how long anything on the page may take to become true. */
-export const WITHIN_MS = 15_000;
+export const WITHIN_MS = 60_000;
 
 export function launch() {
   const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";

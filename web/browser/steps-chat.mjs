@@ -15,15 +15,10 @@ export async function signUp({ anna, ben }) {
   await anna.id("auth-switch").click();
   await accessible(anna.page, "the sign-up page");
   await anna.fillIn("A!", anna.password);
-  check(
-    (await anna.id("auth-error").innerText()).startsWith("A user name has"),
-    "a bad user name is not explained",
-  );
+  const explains = (words) => async () => (await anna.id("auth-error").innerText()).startsWith(words);
+  await eventually(explains("A user name has"), true, "a bad user name is explained");
   await anna.fillIn(anna.name, "short");
-  check(
-    (await anna.id("auth-error").innerText()).startsWith("A password has"),
-    "a short password is not explained",
-  );
+  await eventually(explains("A password has"), true, "a short password is explained");
   await anna.fillIn(anna.name, anna.password, "Anna");
   await anna.online();
   equal(await anna.id("me").innerText(), "Anna", "the own name");
@@ -94,7 +89,8 @@ export async function unread({ anna, ben }) {
     await anna.say(`knock ${i}`);
     await eventually(() => ben.unread("Anna"), i, "ben's unread count");
   }
-  equal(await ben.row("Anna").locator("[data-testid=chat-preview]").innerText(), "knock 3", "the preview");
+  const preview = () => ben.row("Anna").locator("[data-testid=chat-preview]").innerText();
+  await eventually(preview, "knock 3", "the preview");
   await eventually(() => ben.page.title(), "(3) chatmesh", "the page's title counts");
   await ben.row("Anna").click();
   await ben.sees(["knock 1", "knock 2", "knock 3"]);
@@ -124,7 +120,7 @@ export async function typing({ anna, ben }) {
 export async function presence({ anna, ben }) {
   const dot = anna.row("Ben").locator("[data-testid=presence]");
   await eventually(() => dot.getAttribute("data-online"), "true", "ben is online for anna");
-  equal(await anna.id("subtitle").innerText(), "online", "the line under ben's name");
+  await eventually(() => anna.id("subtitle").innerText(), "online", "the line under ben's name");
   const was = ben.page.url();
   await ben.page.goto("about:blank");
   await eventually(() => dot.getAttribute("data-online"), "false", "ben is offline for anna");

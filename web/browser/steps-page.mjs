@@ -10,13 +10,13 @@ export async function group({ anna, ben, carl }) {
   await eventually(() => ben.unread("Sailing"), 1, "ben's unread count of the new group");
   await ben.row("Sailing").click();
   await ben.sees(["welcome aboard"]);
-  equal(await ben.id("sender").allInnerTexts(), ["Anna"], "senders are named in groups");
+  await eventually(() => ben.id("sender").allInnerTexts(), ["Anna"], "senders are named in groups");
   const events = (person) => () => person.id("system-event").locator("span").allInnerTexts();
   await eventually(events(ben), ["Anna created the group"], "the group's first event");
 
   await anna.id("group-info").click();
   await accessible(anna.page, "the group panel");
-  equal(await anna.id("member").count(), 2, "members in the panel");
+  await eventually(() => anna.id("member").count(), 2, "members in the panel");
   await anna.id("rename").click();
   await anna.id("rename-title").fill("Sailing on Sunday");
   await anna.id("rename-save").click();
@@ -196,23 +196,17 @@ export async function offline({ anna, ben, browser, base }) {
   await phone.say("written in the tunnel");
   await phone.say("and one more");
   await ben.say("are you there?");
-  equal(await phone.page.locator("[data-status=sending]").count(), 2, "messages that wait");
+  const waiting = () => phone.page.locator("[data-status=sending]").count();
+  await eventually(waiting, 2, "messages that wait");
   await phone.page.reload();
-  await eventually(
-    () => phone.page.locator("[data-status=sending]").count(),
-    2,
-    "messages that wait, after a reload",
-  );
+  await eventually(waiting, 2, "messages that wait, after a reload");
+  await anna.sees(["are you there?"]); // it is in the chat before what waits
   down = false;
   await phone.page.evaluate(() => document.querySelector("[data-testid=retry-now]")?.click());
   await phone.online();
   const all = ["are you there?", "written in the tunnel", "and one more"];
   await Promise.all([ben.sees(all), anna.sees(all), phone.sees(all)]);
-  await eventually(
-    () => phone.page.locator("[data-status=sending]").count(),
-    0,
-    "messages that wait, in the end",
-  );
+  await eventually(waiting, 0, "messages that wait, in the end");
   await eventually(() => ben.seqs(), await phone.seqs(), "both devices and ben agree");
   phone.calm();
   await phone.context.close();
@@ -258,10 +252,10 @@ export async function keyboard({ anna, ben }) {
   await anna.page.keyboard.press("Enter");
   await anna.id("new-chat-dialog").waitFor();
   const inField = () => anna.page.evaluate(() => document.activeElement?.getAttribute("data-testid"));
-  equal(await inField(), "direct-name", "the focus in the new dialog");
+  await eventually(inField, "direct-name", "the focus in the new dialog");
   await anna.page.keyboard.press("Escape");
   await anna.id("new-chat-dialog").waitFor({ state: "detached" });
-  equal(await inField(), "new-chat", "the focus after the dialog");
+  await eventually(inField, "new-chat", "the focus after the dialog");
   await anna.row("Sailing on Sunday").focus();
   await anna.page.keyboard.press("Enter");
   await eventually(
