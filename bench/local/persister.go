@@ -48,7 +48,7 @@ func startBroker(ctx context.Context, dir string, presence time.Duration) (*brok
 		return nil, err
 	}
 	go s.Start() // ends with stop
-	if !s.ReadyForConnections(20 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		s.Shutdown()
 		return nil, errors.New("the broker is not ready")
 	}

@@ -96,7 +96,7 @@ func (p *process) said() string {
 // pids are the program and what it has started that runs now.
 func (p *process) pids() []int { return family(p.cmd.Process.Pid) }
 
-// stop asks the program to end by a signal, and kills it where that takes longer than 15 s. What it started ends with it.
+// stop asks the program to end by a signal, and kills it where that takes longer than a minute. What it started ends with it.
 func (p *process) stop(by syscall.Signal) error {
 	if p == nil {
 		return nil
@@ -105,7 +105,7 @@ func (p *process) stop(by syscall.Signal) error {
 	select {
 	case <-p.ended:
 		return nil
-	case <-time.After(15 * time.Second):
+	case <-time.After(time.Minute):
 	}
 	_ = p.cmd.Process.Kill()
 	<-p.ended

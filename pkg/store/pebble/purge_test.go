@@ -88,7 +88,7 @@ func TestAnErasedBodyLeavesTheFiles(t *testing.T) {
 	if n, err := s.purge(); err != nil || n != 6 {
 		t.Fatalf("purge: got %d, %v; want 6", n, err)
 	}
-	deadline := time.Now().Add(30 * time.Second) // the engine removes files that are done with on its own time
+	deadline := time.Now().Add(2 * time.Minute) // the engine removes files that are done with on its own time
 	for {
 		found, all := tablesWith(t, dir, marker)
 		if len(found) == 0 && all > 0 {
