@@ -210,9 +210,9 @@ func TestPeopleChatOverWhatComposeRuns(t *testing.T) {
 			brokers = append(brokers, service)
 		}
 	}
-	r.healthy(60*time.Second, brokers...)
-	r.once("nats-init", 180*time.Second)
-	r.once("migrate", 120*time.Second)
+	r.healthy(3*time.Minute, brokers...)
+	r.once("nats-init", 5*time.Minute)
+	r.once("migrate", 5*time.Minute)
 	var services []string
 	for _, service := range s.Services("chatmesh:") {
 		if notRun[service] == "" && r.all[service] == nil {
@@ -222,7 +222,7 @@ func TestPeopleChatOverWhatComposeRuns(t *testing.T) {
 	}
 	r.start("gateway", toolPath(t, "haproxy"), 1)
 	r.start("prometheus", toolPath(t, "prometheus"), 0)
-	r.healthy(120*time.Second, append(services, "gateway", "prometheus")...)
+	r.healthy(5*time.Minute, append(services, "gateway", "prometheus")...)
 	for name := range s.Project.Services {
 		if r.all[name] == nil && notRun[name] == "" {
 			t.Errorf("%s was not run", name)

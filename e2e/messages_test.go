@@ -313,7 +313,7 @@ func TestTheSDKFoldsWhatADeviceMissed(t *testing.T) {
 		t.Cleanup(c.Close)
 		return c
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	must := func(seq chat.Seq, err error) chat.Seq {
 		t.Helper()

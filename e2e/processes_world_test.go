@@ -194,7 +194,7 @@ func (m *processes) allReady(within time.Duration) time.Duration {
 // command runs a command of an operator and returns what it wrote.
 func (m *processes) command(want int, args ...string) string {
 	m.t.Helper()
-	exit, stdout, stderr, err := program.Run(2*time.Minute, append(args, m.external()...), nil)
+	exit, stdout, stderr, err := program.Run(5*time.Minute, append(args, m.external()...), nil)
 	if err != nil || exit != want {
 		m.t.Fatalf("chatmesh %v: got exit code %d, %v; want %d\n%s%s", args, exit, err, want, stdout, stderr)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-	"time"
 
 	"github.com/chatmesh/chatmesh/e2e/raw"
 	"github.com/chatmesh/chatmesh/pkg/chat"
@@ -135,7 +134,7 @@ func TestTheSDKManagesProfileSessionsPasswordBlocksAndTheAccount(t *testing.T) {
 		u, err := bob.FindUser(ctx, alice.User().Username)
 		return err == nil && u.Deleted && u.Status == "" && u.DisplayName == ""
 	})
-	short, done := context.WithTimeout(ctx, time.Second*20)
+	short, done := context.WithTimeout(ctx, raw.Patience)
 	defer done()
 	if _, err := alice.Me(short); err == nil {
 		t.Error("alice is still in")

@@ -75,7 +75,7 @@ func TestTheSDKDeliversEverythingOnceInOrderAcrossRestarts(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 		conns = append(conns, conn)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	sent := make(chan []client.Receipt, 1)
 	third, twoThirds := make(chan struct{}), make(chan struct{})

@@ -16,7 +16,7 @@ import (
 
 // erasedWithin is how long after the last fault a text may still lie in the files of a broker whose deletion was acked, and how long the
 // store may lack something: as long as the persister needs to carry on with all that waits.
-const erasedWithin = 45 * time.Second
+const erasedWithin = 2 * time.Minute
 
 // verified waits until chatmesh itself finds nothing wrong with its logs and its store.
 func (s *soak) verified(ctx context.Context, m soakMesh) {
@@ -107,7 +107,7 @@ func holding(dir string, texts []string) (files int, found []string, err error) 
 
 // verifyAt runs chatmesh verify against a broker.
 func verifyAt(url string) error {
-	exit, out, bad, err := program.Run(time.Minute, []string{"--nats-url", url, "verify", "--all"}, nil)
+	exit, out, bad, err := program.Run(3*time.Minute, []string{"--nats-url", url, "verify", "--all"}, nil)
 	if err == nil && exit != 0 {
 		err = fmt.Errorf("verify --all: exit code %d: %s%s", exit, out, bad)
 	}

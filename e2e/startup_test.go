@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/chatmesh/chatmesh/e2e/program"
+	"github.com/chatmesh/chatmesh/e2e/raw"
 )
 
 // startArgs are arguments that start the program, with others in their place.
@@ -28,7 +29,7 @@ func startArgs(data string, others ...string) []string {
 // like the inside of a program.
 func cannotStart(t *testing.T, names string, args, env []string) {
 	t.Helper()
-	exit, stdout, stderr, err := program.Run(20*time.Second, args, env)
+	exit, stdout, stderr, err := program.Run(raw.Patience, args, env)
 	if err != nil {
 		t.Errorf("%v: %v\nstdout: %s\nstderr: %s", args, err, stdout, stderr)
 		return

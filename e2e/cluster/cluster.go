@@ -52,7 +52,7 @@ type Cluster struct {
 }
 
 // Within is how long one step of a start may take on a busy machine.
-const Within = 90 * time.Second
+const Within = 3 * time.Minute
 
 // New lays a cluster out, makes its keys and builds what it runs. Nothing runs before Start or the Start of a part.
 func New(cfg Config) (*Cluster, error) {

@@ -20,7 +20,7 @@ import (
 
 const (
 	// readyWithin is how long a start may take before it counts as failed.
-	readyWithin = 30 * time.Second
+	readyWithin = 2 * time.Minute
 	// stopWithin is how long the program may take to stop before it is killed.
 	stopWithin = time.Minute
 	// StopsWithin is how long a program takes at most that stops among many that run, with the race detector: the 10 s that are promised are
