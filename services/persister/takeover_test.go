@@ -34,7 +34,7 @@ func TestTheHeadOfTheStoreIsTrueAlsoAfterAWorkerDiedWithWhatItWasGiven(t *testin
 	if err != nil {
 		t.Fatal(err)
 	}
-	given, err := dead.Fetch(100, jetstream.FetchPriorityGroup(subject.PinGroup), jetstream.FetchMaxWait(time.Second))
+	given, err := dead.Fetch(22, jetstream.FetchPriorityGroup(subject.PinGroup), jetstream.FetchMaxWait(30*time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
