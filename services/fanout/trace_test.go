@@ -50,7 +50,7 @@ func TestThePlaceInATraceIsPassedOnToThePeople(t *testing.T) {
 				case m := <-msgs:
 					return m
 				case <-time.After(time.Minute):
-					t.Fatal("nothing came within 20 s")
+					t.Fatal("nothing came within a minute")
 					return nil
 				}
 			}
