@@ -51,7 +51,9 @@ type Exporter struct {
 	queue    chan sdk.ReadOnlySpan
 	// firstPause is the pause after a failed export; it doubles with each.
 	firstPause time.Duration
-	failing    bool
+	// lastTime is what is left for the last spans: flushTime, but in tests.
+	lastTime time.Duration
+	failing  bool
 
 	exported prometheus.Counter
 	dropped  *prometheus.CounterVec
@@ -67,7 +69,7 @@ func New(c Config) (*Exporter, *Tracer, error) {
 	if u.Path == "" || u.Path == "/" {
 		u.Path = "/v1/traces"
 	}
-	e := &Exporter{c: c, queue: make(chan sdk.ReadOnlySpan, queueSpans), firstPause: time.Second,
+	e := &Exporter{c: c, queue: make(chan sdk.ReadOnlySpan, queueSpans), firstPause: time.Second, lastTime: flushTime,
 		// A transport of its own, whose connections end with Run.
 		http: &http.Client{Timeout: exportTimeout, Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: time.Minute}},
 		exported: prometheus.NewCounter(prometheus.CounterOpts{Namespace: "chatmesh", Subsystem: "trace", Name: "exported_total",
@@ -162,9 +164,9 @@ func (e *Exporter) push(ctx context.Context, batch []sdk.ReadOnlySpan) bool {
 	return true
 }
 
-// flush exports the batch and what waits, as far as flushTime goes.
+// flush exports the batch and what waits, as far as lastTime goes.
 func (e *Exporter) flush(batch []sdk.ReadOnlySpan) {
-	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	ctx, cancel := context.WithTimeout(context.Background(), e.lastTime)
 	defer cancel()
 	for {
 		for more := true; more && len(batch) < batchSpans; {
