@@ -223,6 +223,14 @@ func closingQuote(b []byte) int {
 
 // DecodeState reads the state of a chat as the broker keeps it.
 func DecodeState(body []byte) (*chat.State, error) {
+	if s, ok := decodeState(body); ok {
+		return s, nil
+	}
+	return decodeAnyState(body)
+}
+
+// decodeAnyState reads any state.
+func decodeAnyState(body []byte) (*chat.State, error) {
 	var s chat.State
 	if err := json.Unmarshal(body, &s); err != nil {
 		return nil, fmt.Errorf("wire: state: %w", err)
