@@ -43,7 +43,7 @@ func (e *entry) replace(s Snapshot, stateAt time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if s.Head.Seq > e.snap.Head.Seq {
-		e.passed.forget(s.Head.Seq)
+		e.passed.begin(s.Head)
 	}
 	if s.Head.Seq >= e.snap.Head.Seq {
 		e.take(s)
@@ -90,7 +90,8 @@ func (l *Log) remember(id chat.ID, s Snapshot, stateAt time.Time) {
 		e.replace(s, stateAt)
 		return
 	}
-	e := &entry{snap: s, stateAt: stateAt, passed: passed{total: l.ids, since: s.Head.Seq}}
+	e := &entry{snap: s, stateAt: stateAt, passed: passed{total: l.ids}}
+	e.passed.begin(s.Head)
 	// The id may be a piece of something larger, which would be kept with it.
 	there, evicted := l.cache.put(chat.ID(strings.Clone(string(id))), e)
 	if there != nil {
@@ -204,7 +205,11 @@ func (l *Log) headAt(ctx context.Context, id chat.ID, m *bus.Msg) (Head, error) 
 	for n := 0; ; n++ {
 		e, err := wire.DecodeEvent(m.Data)
 		if seq, bad := seqOf(m); err == nil && bad == nil && e.Chat == id && e.Seq == seq {
-			return Head{Seq: e.Seq, N: e.N, At: e.Time(), Stream: last, Body: m.Data}, nil
+			h := Head{Seq: e.Seq, N: e.N, At: e.Time(), Stream: last, Body: m.Data}
+			if e.Type == chat.Message && e.N == 1 {
+				h.only = IDOf(id, e.Sender, e.ClientID)
+			}
+			return h, nil
 		}
 		if m, err = l.bus.LastUpTo(ctx, subject.ChatStream(p), subject.Log(p, id), m.Sequence-1); errors.Is(err, bus.ErrNotFound) {
 			return Head{Stream: last}, nil

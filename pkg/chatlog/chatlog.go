@@ -27,6 +27,8 @@ type Head struct {
 	Stream uint64
 	// Body is the event where it was read, otherwise nil.
 	Body []byte
+	// only is the id of the event where it was read and is the first message of the chat, otherwise zero.
+	only ID
 }
 
 // Snapshot is a chat at a moment: its last event and the state that goes with it. It must not be changed.

@@ -74,8 +74,21 @@ const (
 type passed struct {
 	total *atomic.Int64 // of all chats; nil where none are held
 	since chat.Seq
+	// whole says that they are those of all messages that the chat has.
+	whole bool
 	ids   map[ID]struct{}
 	of    map[chat.UserID]struct{}
+}
+
+// begin starts anew with what the head of a chat tells. The ids of a chat in which nobody has written yet, or whose first message is its
+// last event, are known in full: nobody need be asked.
+func (p *passed) begin(h Head) {
+	p.forget(h.Seq)
+	p.whole = p.total != nil && h.N == 0
+	if h.only != 0 && p.total != nil && p.total.Load() < maxIDs {
+		p.whole, p.ids = true, map[ID]struct{}{}
+		p.put(h.only)
+	}
 }
 
 // add takes the id of the message at seq, which follows those it has.
@@ -104,7 +117,7 @@ func (p *passed) forget(since chat.Seq) {
 	if p.total != nil {
 		p.total.Add(-int64(len(p.ids)))
 	}
-	p.since, p.ids, p.of = since, nil, nil
+	p.since, p.whole, p.ids, p.of = since, false, nil, nil
 }
 
 type answer int
@@ -122,7 +135,7 @@ func (e *entry) ask(sender chat.UserID, id ID) answer {
 	if _, ok := e.passed.ids[id]; ok {
 		return perhaps
 	}
-	if _, ok := e.passed.of[sender]; ok {
+	if _, ok := e.passed.of[sender]; ok || e.passed.whole {
 		return never
 	}
 	return unknown
@@ -156,7 +169,8 @@ func (e *entry) learn(sender chat.UserID, s Sent) bool {
 	return true
 }
 
-// isNew tells whether a message was certainly never sent. It asks Older once for each sender whom it does not know.
+// isNew tells whether a message was certainly never sent. It asks Older once for each sender whom it does not know, unless the ids of the
+// whole chat are known.
 func (l *Log) isNew(ctx context.Context, id chat.ID, sender chat.UserID, key string) bool {
 	e, ok := l.cache.Get(id)
 	if !ok {

@@ -124,6 +124,11 @@ func TestOrdinaryMessagesAreNotLookedUp(t *testing.T) {
 	b := newBroker(t, 1)
 	first := newLog(t, b, 1)
 	create(t, first, "c1", "ann", "ben")
+	for n := range 2 { // a chat with a past
+		if _, err := first.Append(t.Context(), "c1", send("ben", fmt.Sprint("old", n))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	a := archiveOf(t, first, "c1")
 	l := runLog(t, b, a)
 	for n := range 50 {
@@ -145,5 +150,34 @@ func TestOrdinaryMessagesAreNotLookedUp(t *testing.T) {
 	r, err := l.Append(t.Context(), "c1", send("ann", "m7"))
 	if err != nil || !r.Duplicate || a.finds.Load() != 1 {
 		t.Errorf("a retry: got %+v, %v, %d look-ups; want a duplicate by one", r, err, a.finds.Load())
+	}
+}
+
+func TestNobodyIsAskedWhatWasSentToAChatOfAtMostOneMessage(t *testing.T) {
+	b := newBroker(t, 1)
+	first := newLog(t, b, 1)
+	for n := range 3 {
+		id := chat.ID(fmt.Sprint("c", n))
+		create(t, first, id, "ann", "ben")
+		for k := range n {
+			if _, err := first.Append(t.Context(), id, send("ann", fmt.Sprint("m", k))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a := archiveOf(t, first, id)
+		withoutWindow(t, b)
+		l := runLog(t, b, a)
+		for k := range n + 1 { // those that are there are found, and a new one lands
+			r, err := l.Append(t.Context(), id, send("ann", fmt.Sprint("m", k)))
+			if err != nil || r.Duplicate != (k < n) || r.Seq != chat.Seq(k+2) {
+				t.Fatalf("m%d to a chat of %d messages: got %+v, %v; want it at %d", k, n, r, err, k+2)
+			}
+		}
+		if r, err := l.Append(t.Context(), id, send("ben", "m0")); err != nil || r.Duplicate || r.Seq != chat.Seq(n+3) {
+			t.Fatalf("the same client id of another: got %+v, %v; want it at %d", r, err, n+3)
+		}
+		if asked := a.sent.Load() > 0; asked != (n > 1) {
+			t.Errorf("a chat of %d messages: asked %t", n, asked)
+		}
 	}
 }
