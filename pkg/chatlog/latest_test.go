@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
 )
 
@@ -55,6 +56,48 @@ func TestTheLatestOfManyChatsIsWhatAnyNodeHasAppendedAndTheEndIsNotBeforeIt(t *t
 					t.Errorf("round %d: %s: the first event behind %d is %d, %v; want %d", round, id, behind[id], first, err, want1)
 				}
 				behind[id] = s.Head.Stream
+			}
+		}
+	})
+}
+
+func TestAChatIsWarmAtTheFirstEventThatCameWithTheStateThatGoesWithIt(t *testing.T) {
+	onEveryBroker(t, 2, func(t *testing.T, b meshtest.Connector) {
+		writer, reader := newLog(t, b, 2), newLog(t, b, 2)
+		var came []chatlog.Observed
+		for n := range 4 {
+			id := chat.ID(fmt.Sprintf("c%d", n))
+			create(t, writer, id, "ann", "ben")
+			for k := range 2 {
+				if _, err := writer.Append(t.Context(), id, send("ann", fmt.Sprintf("m%d", k))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			items, err := writer.After(t.Context(), id, 0, 0, 10, 0)
+			if err != nil || len(items) != 3 {
+				t.Fatalf("got %d events, %v; want 3", len(items), err)
+			}
+			snap, err := writer.Snapshot(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, it := range items[1:] { // a stream sequence of one before it does as well here
+				came = append(came, chatlog.Observed{Chat: id, Type: chat.Message, Seq: it.Seq, Stream: snap.Head.Stream, Body: it.Body})
+			}
+		}
+		if _, err := writer.Append(t.Context(), "c3", chat.PutMember{By: "ann", User: "cat"}); err != nil {
+			t.Fatal(err)
+		}
+		reader.WarmBehind(t.Context(), came)
+		for n := range 4 {
+			id := chat.ID(fmt.Sprintf("c%d", n))
+			snap, err := reader.Known(t.Context(), id)
+			seq, n2, members := chat.Seq(2), uint64(1), 2
+			if id == "c3" { // which has changed since: it is read
+				seq, n2, members = 4, 2, 3
+			}
+			if err != nil || snap.Head.Seq != seq || snap.Head.N != n2 || len(snap.State.Members) != members {
+				t.Errorf("%s: got %+v of %d members, %v; want event %d of %d members", id, snap.Head, len(snap.State.Members), err, seq, members)
 			}
 		}
 	})

@@ -3,11 +3,13 @@ package chatlog
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
 // Chats that are not remembered are read together: while the broker answers for some, the others wait and go out with the next get. So
@@ -128,4 +130,50 @@ func (l *Log) Warm(ctx context.Context, ids []chat.ID) {
 		l.m.misses.Add(float64(len(cold)))
 		_, _ = l.Snapshots(ctx, cold)
 	}
+}
+
+// statesPerGet is how many states one direct get asks for; the broker gives 1,024 messages for one.
+const statesPerGet = 512
+
+// WarmBehind reads, together, the states of those chats that are not remembered and of which events have come, in the order of their logs,
+// so that Known finds each chat at its first of these events at least. A state that is read after the event came knows all changes up to
+// it; so the last event of the chat need not be read. What cannot be read, or has changed since, is left to Known.
+func (l *Log) WarmBehind(ctx context.Context, events []Observed) {
+	first := map[chat.ID]Observed{}
+	var ids []chat.ID
+	for _, o := range events {
+		if _, twice := first[o.Chat]; !twice && o.Stream > 0 && !l.cache.Contains(o.Chat) {
+			first[o.Chat] = o
+			ids = append(ids, o.Chat)
+		}
+	}
+	for p, ids := range l.byPartition(ids) {
+		for some := range slices.Chunk(ids, statesPerGet) {
+			l.m.misses.Add(float64(len(some)))
+			subjects := make([]string, len(some))
+			for i, id := range some {
+				subjects[i] = subject.State(p, id)
+			}
+			msgs, err := l.bus.LastFor(ctx, subject.ChatStream(p), subjects...)
+			if err != nil {
+				return
+			}
+			for _, m := range msgs {
+				l.rememberAt(first[subject.ChatOf(m.Subject)], m)
+			}
+		}
+	}
+}
+
+// rememberAt remembers a chat at an event, with the state that was read after it came, where both fit.
+func (l *Log) rememberAt(o Observed, state *bus.Msg) {
+	st, err := wire.DecodeState(state.Data)
+	if err != nil || st.Chat != o.Chat || st.Seq > o.Seq {
+		return
+	}
+	e, err := wire.DecodeEvent(o.Body)
+	if err != nil || e.Chat != o.Chat || e.Seq != o.Seq {
+		return
+	}
+	l.remember(o.Chat, Snapshot{Head: Head{Seq: e.Seq, N: e.N, At: e.Time(), Stream: o.Stream}, State: st}, state.Time)
 }

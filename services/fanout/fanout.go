@@ -182,16 +182,20 @@ func (s *Server) takeOver(ctx context.Context, p int, first, last uint64) error 
 // events publishes a batch of the log.
 func (s *Server) events(ctx context.Context, p int, batch []bus.Delivery) error {
 	done := make(map[chat.ID]chat.Seq) // by this batch, not yet flushed
-	ids := make([]chat.ID, len(batch))
+	heads, errs := make([]wire.Head, len(batch)), make([]error, len(batch))
+	came := make([]chatlog.Observed, 0, len(batch))
 	for i, d := range batch {
-		ids[i] = subject.ChatOf(d.Subject())
-	}
-	s.c.Log.Warm(ctx, ids)
-	for _, d := range batch {
 		h, err := wire.Peek(d.Data())
 		if err == nil && !isEvent(h, d.Subject(), d.Headers()) {
 			err = errForeign
 		}
+		if heads[i], errs[i] = h, err; err == nil {
+			came = append(came, chatlog.Observed{Chat: h.Chat, Type: chat.EventType(h.Type), Seq: h.Seq, Stream: d.Stream, Body: d.Data()})
+		}
+	}
+	s.c.Log.WarmBehind(ctx, came)
+	for i, d := range batch {
+		h, err := heads[i], errs[i]
 		if err != nil {
 			s.c.Logger.Error("event is a dead letter", "partition", p, "stream_seq", d.Stream, "error", err)
 			if err := s.c.Bus.DeadLetter(ctx, subject.FanOut, p, d, err.Error()); err != nil {
