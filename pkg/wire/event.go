@@ -29,6 +29,9 @@ func DecodeEvent(body []byte) (chat.Event, error) {
 	if e, ok := decodeMessage(body); ok {
 		return e, nil
 	}
+	if e, ok := decodeCreated(body); ok {
+		return e, nil
+	}
 	return decodeAny(body)
 }
 

@@ -52,6 +52,45 @@ func TestAPlainStateIsReadTheFastWayAndAsItsJSON(t *testing.T) {
 	}
 }
 
+// checkCreated compares the fast way with the full decode.
+func checkCreated(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, body []byte) {
+	t.Helper()
+	got, ok := decodeCreated(body)
+	if !ok {
+		return
+	}
+	want, err := decodeAny(body)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%q: got %+v; want %+v, %v", body, got, want, err)
+	}
+}
+
+func created(kind chat.Kind, title *string, members ...chat.Member) *chat.Event {
+	at := chat.Now()
+	return &chat.Event{Type: chat.Changed, Chat: "g06f0h7rne5v3f9bkq2m1p8d4sc", Seq: 1, Change: chat.Created, By: "06f0h7rne5v3f9bkq2m1p8d4sc", Kind: kind,
+		Title: title, Members: members, At: &at}
+}
+
+func TestTheEventThatMadeAChatIsReadTheFastWayAndAsItsJSON(t *testing.T) {
+	for _, title := range []string{"", "Tea", "a \"b\" \\ c\n<&>\u2028 über 😀 \x00\x7f\ufffd"} {
+		for _, e := range []*chat.Event{created(chat.Group, &title, twoMembers...), created(chat.Direct, nil, chat.Member{UserID: "ann"}, chat.Member{UserID: "ben"})} {
+			body := Encode(e)
+			if got, ok := decodeCreated(body); !ok || !reflect.DeepEqual(&got, e) {
+				t.Errorf("%s: got %+v, %v; want it read the fast way", body, got, ok)
+			}
+			checkCreated(t, body)
+		}
+	}
+	more := created(chat.Group, nil, twoMembers...)
+	more.Description = new(string)
+	if _, ok := decodeCreated(Encode(more)); ok {
+		t.Error("one with more is read the fast way; want it left to the decoder")
+	}
+}
+
 func TestAStateWithMoreIsLeftToTheDecoder(t *testing.T) {
 	more := map[string]func(*chat.State){
 		"left":        func(s *chat.State) { s.Left = []chat.Departure{{UserID: "cat", Since: 1, Until: 2}} },
@@ -78,9 +117,10 @@ func TestAStateWithMoreIsLeftToTheDecoder(t *testing.T) {
 func TestWhatTheFastWayReadsOfAStateIsWhatAFullDecodeReads(t *testing.T) {
 	edited := benchState(`plain, "quoted" and é`, chat.Group, twoMembers...)
 	edited.LastEdit, edited.LastErasure = 5, 6
-	base := Encode(edited)
+	title := `plain, "quoted" and é`
+	bases := [][]byte{Encode(edited), Encode(created(chat.Group, &title, twoMembers...))}
 	rapid.Check(t, func(t *rapid.T) {
-		body := append([]byte(nil), base...)
+		body := append([]byte(nil), rapid.SampledFrom(bases).Draw(t, "base")...)
 		for range rapid.IntRange(1, 3).Draw(t, "changes") {
 			at := rapid.IntRange(0, len(body)-1).Draw(t, "at")
 			b := rapid.OneOf(rapid.Byte(), rapid.SampledFrom([]byte("\"\\{}[]:,0u9\n \xff"))).Draw(t, "byte")
@@ -100,6 +140,7 @@ func TestWhatTheFastWayReadsOfAStateIsWhatAFullDecodeReads(t *testing.T) {
 			}
 		}
 		checkState(t, body)
+		checkCreated(t, body)
 	})
 }
 
