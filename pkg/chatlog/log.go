@@ -60,6 +60,7 @@ type Log struct {
 	noRoom atomic.Bool
 	cache  chats
 	loads  []*loader // by partition
+	asks   *asks     // nil where older answers one question at a time
 	// ids counts the message ids in the cache; nil where none are held.
 	ids     *atomic.Int64
 	commits []*committer
@@ -79,6 +80,9 @@ func New(c Config) (*Log, error) {
 		m: newMetrics(c.Metrics)}
 	if !c.ReadOnly {
 		l.ids = new(atomic.Int64)
+	}
+	if many, ok := c.Older.(together); ok {
+		l.asks = newAsks(many)
 	}
 	for p := range c.Partitions {
 		l.commits = append(l.commits, newCommitter(l, p, c.Single))
@@ -102,6 +106,9 @@ func (l *Log) Run(ctx context.Context) error {
 	wg.Wait()
 	for _, d := range l.loads {
 		d.wait()
+	}
+	if l.asks != nil {
+		l.asks.wait()
 	}
 	return nil
 }

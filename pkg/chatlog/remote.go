@@ -50,22 +50,58 @@ func (r Remote) Find(ctx context.Context, id chat.ID, sender chat.UserID, client
 
 // Sent asks what a person has sent.
 func (r Remote) Sent(ctx context.Context, id chat.ID, sender chat.UserID, since chat.Seq) (Sent, error) {
-	var a struct {
-		IDs      []byte   `json:"ids"`
-		UpTo     chat.Seq `json:"up_to"`
-		Complete bool     `json:"complete"`
+	all, err := r.SentAll(ctx, []Asked{{id, sender, since}})
+	if err != nil {
+		return Sent{}, err
 	}
-	q := struct { // not a map, whose keys are sorted: it is asked often
-		Chat   chat.ID     `json:"chat"`
-		Sender chat.UserID `json:"sender"`
-		Since  chat.Seq    `json:"since,omitempty"`
-	}{id, sender, since}
-	err := r.Bus.Call(ctx, subject.SentEndpoint, q, &a)
+	return all[0], nil
+}
+
+// sentAnswer is one answer to what somebody has sent.
+type sentAnswer struct {
+	IDs      []byte   `json:"ids"`
+	UpTo     chat.Seq `json:"up_to"`
+	Complete bool     `json:"complete"`
+}
+
+// sent is the answer.
+func (a sentAnswer) sent() Sent {
 	s := Sent{UpTo: a.UpTo, Complete: a.Complete, IDs: make([]ID, 0, len(a.IDs)/8)}
 	for b := a.IDs; len(b) >= 8; b = b[8:] {
 		s.IDs = append(s.IDs, ID(binary.BigEndian.Uint64(b)))
 	}
-	return s, err
+	return s
+}
+
+// sentQuestion is one question; they are not maps, whose keys are sorted: it is asked often.
+type sentQuestion struct {
+	Chat   chat.ID     `json:"chat"`
+	Sender chat.UserID `json:"sender"`
+	Since  chat.Seq    `json:"since,omitempty"`
+}
+
+// SentAll asks several such questions at once, at most AskAtOnce. Those that are not answered, as by an api of before, are asked again.
+func (r Remote) SentAll(ctx context.Context, asked []Asked) ([]Sent, error) {
+	var q struct {
+		sentQuestion
+		More []sentQuestion `json:"more,omitempty"`
+	}
+	var a struct {
+		sentAnswer
+		More []sentAnswer `json:"more"`
+	}
+	q.sentQuestion = sentQuestion(asked[0])
+	for _, more := range asked[1:] {
+		q.More = append(q.More, sentQuestion(more))
+	}
+	if err := r.Bus.Call(ctx, subject.SentEndpoint, q, &a); err != nil {
+		return nil, err
+	}
+	out := append(make([]Sent, 0, len(asked)), a.sent())
+	for _, more := range a.More[:min(len(a.More), len(asked)-1)] {
+		out = append(out, more.sent())
+	}
+	return out, nil
 }
 
 // Bytes are the ids as they are sent: 8 bytes each, big-endian.

@@ -181,9 +181,17 @@ func (l *Log) isNew(ctx context.Context, id chat.ID, sender chat.UserID, key str
 		return a == never
 	}
 	l.m.loads.Inc()
-	s, err := l.older.Sent(ctx, id, sender, e.since())
+	s, err := l.sent(ctx, Asked{id, sender, e.since()})
 	if err != nil || !s.Complete || !e.learn(sender, s) {
 		return false
 	}
 	return e.ask(sender, short) == never
+}
+
+// sent asks Older what a person has sent, together with others where it can.
+func (l *Log) sent(ctx context.Context, asked Asked) (Sent, error) {
+	if l.asks != nil {
+		return l.asks.ask(ctx, asked)
+	}
+	return l.older.Sent(ctx, asked.Chat, asked.Sender, asked.Since)
 }

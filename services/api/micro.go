@@ -64,19 +64,30 @@ type FindAnswer struct {
 	SentAt chat.Time `json:"sent_at"`
 }
 
-// SentRequest asks subject.SentEndpoint for the ids of all messages of Sender in a chat. With Since those behind the event of that seq may
-// be missing.
-type SentRequest struct {
+// SentQuestion asks for the ids of all messages of Sender in a chat. With Since those behind the event of that seq may be missing.
+type SentQuestion struct {
 	Chat   string   `json:"chat"`
 	Sender string   `json:"sender"`
 	Since  chat.Seq `json:"since,omitempty"`
 }
 
-// SentAnswer is a chatlog.Sent; IDs has 8 bytes for each.
-type SentAnswer struct {
+// SentRequest asks subject.SentEndpoint one question, and perhaps more.
+type SentRequest struct {
+	SentQuestion
+	More []SentQuestion `json:"more,omitempty"`
+}
+
+// SentIDs is a chatlog.Sent; IDs has 8 bytes for each.
+type SentIDs struct {
 	IDs      []byte   `json:"ids"`
 	UpTo     chat.Seq `json:"up_to"`
 	Complete bool     `json:"complete"`
+}
+
+// SentAnswer answers a SentRequest. More answers the first of its further questions, as many as there is room for.
+type SentAnswer struct {
+	SentIDs
+	More []SentIDs `json:"more,omitempty"`
 }
 
 // CursorRequest asks subject.CursorEndpoint how far a person has read a chat, as the store has it.
@@ -236,19 +247,6 @@ func (s *Server) microFind(ctx context.Context, q FindRequest) (any, error) {
 		return nil, chat.Errorf(chat.NotFound, "no such message")
 	}
 	return FindAnswer{Seq: f.Seq, SentAt: f.SentAt}, err
-}
-
-func (s *Server) microSent(ctx context.Context, q SentRequest) (any, error) {
-	id, err := chat.ParseID(q.Chat)
-	if err != nil {
-		return nil, err
-	}
-	sender, err := chat.ParseUserID(q.Sender)
-	if err != nil {
-		return nil, err
-	}
-	sent, err := s.older.Sent(ctx, id, sender, q.Since)
-	return SentAnswer{IDs: sent.Bytes(), UpTo: sent.UpTo, Complete: sent.Complete}, err
 }
 
 func (s *Server) microCursor(ctx context.Context, q CursorRequest) (any, error) {

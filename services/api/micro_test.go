@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -69,6 +70,25 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 	if f.Seq != 2 || !f.SentAt.Equal(s.SentAt.Time) {
 		t.Errorf("find: got %+v; want %+v", f, s)
 	}
+	of := func(chat, sender string) SentQuestion { return SentQuestion{Chat: chat, Sender: sender} }
+	var sent SentAnswer
+	check(t, ask(subject.SentEndpoint, SentRequest{SentQuestion: of(string(id), string(ann.id))}, &sent))
+	if len(sent.IDs) != 8 || !sent.Complete || sent.UpTo != 2 || sent.More != nil {
+		t.Errorf("sent: got %+v; want one id", sent)
+	}
+	several := SentRequest{SentQuestion: of(string(id), string(ben.id)),
+		More: []SentQuestion{of(string(id), string(ann.id)), of("nope", string(ann.id)), of(string(id), string(ben.id))}}
+	var answers SentAnswer
+	check(t, ask(subject.SentEndpoint, several, &answers))
+	if len(answers.IDs) != 0 || !answers.Complete || len(answers.More) != 3 || !reflect.DeepEqual(answers.More[0], sent.SentIDs) ||
+		len(answers.More[1].IDs) != 0 || !answers.More[2].Complete || len(answers.More[2].IDs) != 0 {
+		t.Errorf("sent, several: got %+v; want each answered", answers)
+	}
+	remote, err := chatlog.Remote{Bus: client}.SentAll(t.Context(), []chatlog.Asked{{Chat: id, Sender: ben.id}, {Chat: "a.b", Sender: ann.id}, {Chat: id, Sender: ann.id}})
+	if err != nil || len(remote) != 3 || len(remote[0].IDs) != 0 || remote[1].Complete || len(remote[2].IDs) != 1 ||
+		remote[2].IDs[0] != chatlog.IDOf(id, ann.id, "c1") {
+		t.Errorf("sent, as an edge asks: got %+v, %v; want none of ben, no answer of what is no chat, and one of ann", remote, err)
+	}
 	var c CursorAnswer
 	check(t, ask(subject.CursorEndpoint, CursorRequest{Chat: string(id), User: string(ann.id)}, &c))
 	if c != (CursorAnswer{}) {
@@ -120,6 +140,9 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 		{subject.FindEndpoint, FindRequest{Chat: "a", Sender: "", ClientID: "c"}, chat.BadRequest},
 		{subject.FindEndpoint, FindRequest{Chat: "a", Sender: "a", ClientID: "c.d"}, chat.BadRequest},
 		{subject.FindEndpoint, FindRequest{Chat: string(id), Sender: string(ben.id), ClientID: "c1"}, chat.NotFound},
+		{subject.SentEndpoint, SentRequest{SentQuestion: of("a.b", string(ann.id))}, chat.BadRequest},
+		{subject.SentEndpoint, SentRequest{SentQuestion: of(string(id), "")}, chat.BadRequest},
+		{subject.SentEndpoint, SentRequest{SentQuestion: of(string(id), string(ann.id)), More: make([]SentQuestion, 64)}, chat.BadRequest},
 		{subject.CursorEndpoint, CursorRequest{Chat: string(id)}, chat.BadRequest},
 		{subject.CursorEndpoint, CursorRequest{User: "a"}, chat.BadRequest},
 		{subject.SharesEndpoint, SharesRequest{User: ""}, chat.BadRequest},
