@@ -212,7 +212,7 @@ func (d *crowdDevice) read() {
 			d.c.online.Add(-1)
 		case u.Presence != nil && !u.Presence.Online:
 			d.c.mu.Lock()
-			d.c.gone = append(d.c.gone, string(u.Presence.User))
+			d.c.gone = append(d.c.gone, fmt.Sprintf("%s at %s", u.Presence.User, time.Now().UTC().Format(time.RFC3339Nano)))
 			d.c.mu.Unlock()
 		}
 	}
@@ -274,7 +274,7 @@ func (c *crowd) end(late time.Duration) {
 		t.Error(e)
 	}
 	if len(c.gone) > 0 {
-		t.Errorf("%d times somebody was seen to go offline: %s", len(c.gone), strings.Join(c.gone, " "))
+		t.Errorf("%d times somebody was seen to go offline: %s", len(c.gone), strings.Join(c.gone, ", "))
 	}
 	order := map[string]client.Receipt{} // by text
 	deliveries := 0

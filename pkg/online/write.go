@@ -207,8 +207,9 @@ func (r *Reporter) flush(ctx context.Context, ops []op, again int) bool {
 			}
 		default:
 			all = false
+			h.stored = gone // or only the answer was lost: who has come meanwhile is put again
 			if o.want != gone {
-				h.stored, h.revision = gone, 0 // or it is there, and only the answer was lost
+				h.revision = 0
 			}
 			h = r.enqueue(o.user, h)
 		}
