@@ -32,7 +32,9 @@ func (s *Server) read(m *nats.Msg, later *pending) came {
 		return s.readAnew(m)
 	}
 	if e := &later.last; e.data == nil || m.Reply != e.reply || !bytes.Equal(m.Data, e.data) {
-		*e = s.readAnew(m)
+		*e, later.same = s.readAnew(m), 0
+	} else {
+		later.same++
 	}
 	return later.last
 }

@@ -35,7 +35,7 @@ func appendFrame(b []byte, op byte, data []byte) []byte {
 }
 
 // writeFrames writes pongs, which are encoded, and then text frames. traced are spans of some of the latter.
-func (c *conn) writeFrames(pongs []byte, frames [][]byte, traced []traced) error {
+func (c *conn) writeFrames(w *crew, pongs []byte, frames [][]byte, traced []traced) error {
 	buf, _ := c.s.buffers.Get().(*[]byte)
 	if buf == nil {
 		buf = new([]byte)
@@ -48,7 +48,7 @@ func (c *conn) writeFrames(pongs []byte, frames [][]byte, traced []traced) error
 		if len(b) < writeSize && i < len(frames)-1 {
 			continue
 		}
-		if err = c.writeBytes(b); err != nil {
+		if err = c.writeBytes(w, b); err != nil {
 			break
 		}
 		for _, data := range frames[first : i+1] {
@@ -57,7 +57,7 @@ func (c *conn) writeFrames(pongs []byte, frames [][]byte, traced []traced) error
 		first, b = i+1, b[:0]
 	}
 	if err == nil && len(b) > 0 {
-		err = c.writeBytes(b)
+		err = c.writeBytes(w, b)
 	}
 	unwritten(traced)
 	if cap(b) <= keptSize {
@@ -67,8 +67,16 @@ func (c *conn) writeFrames(pongs []byte, frames [][]byte, traced []traced) error
 	return err
 }
 
-// writeBytes writes whole frames. Whoever calls it has set writing.
-func (c *conn) writeBytes(b []byte) error {
+// writeBytes writes whole frames. Whoever calls it has set writing. Where the socket does not take them at once, the rest of the crew does
+// not wait for it.
+func (c *conn) writeBytes(w *crew, b []byte) error {
+	if w != nil {
+		if done, err := w.write(c, b); done {
+			return err
+		}
+		w.leave(c.s)
+		defer func() { _ = c.nc.SetWriteDeadline(time.Time{}) }() // behind it a crew could not write
+	}
 	_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := c.nc.Write(b)
 	return err

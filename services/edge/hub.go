@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"hash/maphash"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -241,6 +242,13 @@ func (h *hub) run(ctx context.Context) {
 // atOnce is how many messages are handed out before those are woken that write them.
 const atOnce = 1024
 
+// yields is how often others may work before what was handed out is written: where an event comes for many, as manyHere says, they bring
+// more of it. Elsewhere that would only take time.
+const (
+	yields   = 2
+	manyHere = 8
+)
+
 // handOutAll hands out a message and what waits behind it, and then has it written: to a socket, what came for it meanwhile goes with one
 // system call.
 func (h *hub) handOutAll(m *nats.Msg, later *pending) {
@@ -249,28 +257,36 @@ func (h *hub) handOutAll(m *nats.Msg, later *pending) {
 		if n == atOnce {
 			break
 		}
-		select {
-		case m = <-h.s.in:
-			continue
-		default:
+		if m = h.next(later); m == nil {
+			break
 		}
-		break
 	}
-	for _, c := range later.conns {
-		c.mu.Lock()
-		if c.pending = false; len(c.out) > 0 && !c.dead {
-			c.wake()
-		}
-		c.mu.Unlock()
-	}
+	h.s.writeAll(later.conns)
 	clear(later.conns)
 	later.conns = later.conns[:0]
+}
+
+// next returns what waits, or comes while others work. On an idle machine it returns at once.
+func (h *hub) next(later *pending) *nats.Msg {
+	for n := 0; ; n++ {
+		select {
+		case m := <-h.s.in:
+			return m
+		default:
+		}
+		if n == yields || later.same < manyHere {
+			return nil
+		}
+		runtime.Gosched()
+	}
 }
 
 // pending are connections that have frames which nobody writes yet, and what came last. It is of one goroutine. Nil has them written at once.
 type pending struct {
 	conns []*conn
 	last  came
+	// same is how often last came behind the first time.
+	same int
 }
 
 // handOut hands a message of the mesh to those whom it is for. What comes with a reply subject other than that of an event was not published

@@ -61,6 +61,9 @@ func (c *conn) putFrame(f frame) {
 		_ = c.nc.SetWriteDeadline(time.Now().Add(time.Second))
 		return
 	}
+	if c.out == nil && c.feed == nil {
+		c.out = borrowQueue()
+	}
 	c.out = append(c.out, f.data)
 	c.outBytes += len(f.data)
 	if c.feed != nil {
@@ -127,16 +130,23 @@ func (c *conn) wake() {
 	if !c.writing {
 		c.writing = true
 		c.s.wg.Add(1)
-		go c.write()
+		go func() {
+			defer c.s.wg.Done()
+			c.write(nil)
+		}()
 	}
 }
 
-// write writes what is queued, and ends when nothing is.
-func (c *conn) write() {
-	defer c.s.wg.Done()
+// write writes what is queued, and returns when nothing is.
+func (c *conn) write(w *crew) {
 	var spare [][]byte
-	for {
+	for again := false; ; again = true {
 		c.mu.Lock()
+		if again && w.next(c) {
+			c.mu.Unlock()
+			returnQueue(spare)
+			return
+		}
 		frames, traced, pongs := c.out, c.traced, c.pongs
 		c.traced, c.pongs = nil, nil
 		c.out, c.outBytes = spare[:0], 0
@@ -147,15 +157,18 @@ func (c *conn) write() {
 				c.writing = false
 				c.out = nil // an idle connection keeps no buffer
 				c.mu.Unlock()
+				returnQueue(frames)
+				returnQueue(spare)
 				return
 			}
-			c.dead = true
+			c.dead, spare = true, nil // it lies in out now
 			c.mu.Unlock()
+			w.leave(c.s)
 			c.sayGoodbye(code, reason)
 			continue
 		}
 		c.mu.Unlock()
-		if c.writeFrames(pongs, frames, traced) != nil {
+		if c.writeFrames(w, pongs, frames, traced) != nil {
 			c.abort()
 		}
 		c.s.m.written.Add(float64(len(frames)))
