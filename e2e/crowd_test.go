@@ -40,9 +40,10 @@ type crowd struct {
 
 	mu   sync.Mutex // guards the following fields
 	sent map[string]*crowdMessage
-	// gone are those who were seen to go offline.
-	gone []string
-	errs []string
+	// there are those who were seen online: who has just connected may not be when the watch begins. gone are those who were seen to go.
+	there map[chat.UserID]bool
+	gone  []string
+	errs  []string
 }
 
 // crowdMessage is a message and what its sender knows of it.
@@ -76,7 +77,7 @@ const crowdPace = 4 * time.Second
 // other person has one only.
 func newCrowd(t *testing.T, srv *program.Program, people, devices int) *crowd {
 	t.Helper()
-	c := &crowd{t: t, sent: map[string]*crowdMessage{}, guard: &guards{srv: srv}}
+	c := &crowd{t: t, sent: map[string]*crowdMessage{}, there: map[chat.UserID]bool{}, guard: &guards{srv: srv}}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.load, c.stop = context.WithCancel(c.ctx)
 	c.guard.add(canary)
@@ -210,9 +211,13 @@ func (d *crowdDevice) read() {
 			d.c.links.Add(1)
 		case u.Link != nil:
 			d.c.online.Add(-1)
-		case u.Presence != nil && !u.Presence.Online:
+		case u.Presence != nil:
 			d.c.mu.Lock()
-			d.c.gone = append(d.c.gone, fmt.Sprintf("%s at %s", u.Presence.User, time.Now().UTC().Format(time.RFC3339Nano)))
+			if there := u.Presence.Online; d.c.there[u.Presence.User] && !there {
+				d.c.gone = append(d.c.gone, fmt.Sprintf("%s at %s", u.Presence.User, time.Now().UTC().Format(time.RFC3339Nano)))
+			} else if there {
+				d.c.there[u.Presence.User] = true
+			}
 			d.c.mu.Unlock()
 		}
 	}
