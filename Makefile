@@ -79,7 +79,7 @@ cql-up: ## a CQL server on 127.0.0.1:9042, for a mesh on this machine; its state
 cql-down: ## end that CQL server
 	scripts/cql stop data/cql
 
-ROUNDS ?= 3
+ROUNDS ?= 2
 bench: ## chatmesh and its peers side by side: ROUNDS interleaved rounds, into bench/results and docs; then capacity
 	go run ./bench --rounds $(ROUNDS) --document
 	$(MAKE) capacity

@@ -37,7 +37,7 @@ func command(ctx context.Context, args []string) error {
 	scenarios := flags.String("scenarios", "", "names of the scenarios, comma-separated; all are: "+strings.Join(scenarioNames(), ","))
 	parts := flags.String("parts", "", "names of the parts of chatmesh that are measured by themselves, comma-separated, or none; without --systems and --scenarios all: "+strings.Join(partNames(), ","))
 	grow := flags.String("growth", "", "how far growth is measured: none, quick, short, long (1,000,000 chats); alone it measures nothing else")
-	rounds := flags.Int("rounds", 3, "rounds, each with every system; figures are their medians")
+	rounds := flags.Int("rounds", 2, "rounds, each with every system; figures are their medians")
 	quick := flags.Bool("quick", false, "a small run of everything, which shows only that it works")
 	out := flags.String("out", "bench/results", "folder for latest.json, the table and the plots")
 	document := flags.Bool("document", false, "write the results into docs/performance.md as well; with --rounds 0 those that are in the folder")
