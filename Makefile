@@ -87,7 +87,7 @@ bench: ## chatmesh and its peers side by side: ROUNDS interleaved rounds, into b
 bench-test: ## the bench works: its tests, with a small run
 	cd bench && go test -timeout 30m ./...
 
-growth: ## the cost of a message from 1,000 to 1,000,000 chats: about 15 min, 3 GB of memory and of disk
+growth: ## the cost of a message from 1,000 to 1,000,000 chats: about 10 min, 4 GB of memory and of disk
 	go run ./bench --growth long --out bench/results/growth
 
 capacity: ## take the costs of the last bench over into the plan, and write the tables of docs/capacity.md anew
