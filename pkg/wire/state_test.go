@@ -9,22 +9,6 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 )
 
-// checkState compares the fast way with the full decode.
-func checkState(t interface {
-	Helper()
-	Fatalf(string, ...any)
-}, body []byte) {
-	t.Helper()
-	got, ok := decodeState(body)
-	if !ok {
-		return
-	}
-	want, err := decodeAnyState(body)
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Fatalf("%q: got %+v; want %+v, %v", body, got, want, err)
-	}
-}
-
 func benchState(title string, kind chat.Kind, members ...chat.Member) *chat.State {
 	return &chat.State{Chat: "g06f0h7rne5v3f9bkq2m1p8d4sc", Seq: 7, Kind: kind, Title: title, CreatedAt: chat.Now(), Members: members}
 }
@@ -48,23 +32,7 @@ func TestAPlainStateIsReadTheFastWayAndAsItsJSON(t *testing.T) {
 		if !ok || !reflect.DeepEqual(got, s) {
 			t.Errorf("%s: got %+v, %v; want it read the fast way", body, got, ok)
 		}
-		checkState(t, body)
-	}
-}
-
-// checkCreated compares the fast way with the full decode.
-func checkCreated(t interface {
-	Helper()
-	Fatalf(string, ...any)
-}, body []byte) {
-	t.Helper()
-	got, ok := decodeCreated(body)
-	if !ok {
-		return
-	}
-	want, err := decodeAny(body)
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Fatalf("%q: got %+v; want %+v, %v", body, got, want, err)
+		checkFast(t, body, decodeState, decodeAnyState)
 	}
 }
 
@@ -81,7 +49,7 @@ func TestTheEventThatMadeAChatIsReadTheFastWayAndAsItsJSON(t *testing.T) {
 			if got, ok := decodeCreated(body); !ok || !reflect.DeepEqual(&got, e) {
 				t.Errorf("%s: got %+v, %v; want it read the fast way", body, got, ok)
 			}
-			checkCreated(t, body)
+			checkFast(t, body, decodeCreated, decodeAny)
 		}
 	}
 	more := created(chat.Group, nil, twoMembers...)
@@ -139,8 +107,8 @@ func TestWhatTheFastWayReadsOfAStateIsWhatAFullDecodeReads(t *testing.T) {
 				return
 			}
 		}
-		checkState(t, body)
-		checkCreated(t, body)
+		checkFast(t, body, decodeState, decodeAnyState)
+		checkFast(t, body, decodeCreated, decodeAny)
 	})
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -29,18 +28,15 @@ func (s *Server) microSent(ctx context.Context, q SentRequest) (any, error) {
 		return a, err
 	}
 	a.More = make([]SentIDs, len(q.More))
-	var next atomic.Int64
-	work := func() error {
-		for i := next.Add(1) - 1; i < int64(len(q.More)); i = next.Add(1) - 1 {
-			if ids, err := s.sentOf(ctx, q.More[i]); err == nil {
+	var g errgroup.Group
+	g.SetLimit(questionsAtOnce)
+	for i, q := range q.More {
+		g.Go(func() error {
+			if ids, err := s.sentOf(ctx, q); err == nil {
 				a.More[i] = ids
 			}
-		}
-		return nil
-	}
-	var g errgroup.Group
-	for range min(questionsAtOnce, len(q.More)) {
-		g.Go(work)
+			return nil
+		})
 	}
 	_ = g.Wait() // which passes on what panicked
 	size := len(a.IDs)
