@@ -323,11 +323,10 @@ func (p *Program) Finish() (problems []string) {
 	p.mu.Unlock()
 	switch {
 	case p.running():
-		_, m, err := p.AdminGet("/metrics")
-		if err != nil {
+		var err error
+		if metrics, err = p.lastMetrics(); err != nil {
 			problems = append(problems, fmt.Sprintf("/metrics at the end: %v", err))
 		}
-		metrics = m
 		exit, took, err := p.Terminate()
 		if err != nil || exit != 0 || took > StopsWithin {
 			problems = append(problems, fmt.Sprintf("SIGTERM: exit code %d after %v, %v; want 0 soon", exit, took, err))
@@ -352,6 +351,17 @@ func (p *Program) Finish() (problems []string) {
 		}
 	}
 	return problems
+}
+
+// lastMetrics are the metrics of a program that runs. One that was only just started is waited for: until it listens it may not know
+// SIGTERM either.
+func (p *Program) lastMetrics() (string, error) {
+	for end := time.Now().Add(readyWithin); ; time.Sleep(20 * time.Millisecond) {
+		_, metrics, err := p.AdminGet("/metrics")
+		if err == nil || !p.running() || time.Now().After(end) {
+			return metrics, err
+		}
+	}
 }
 
 func excerpt(s string, at int) string {
