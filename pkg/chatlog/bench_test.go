@@ -3,6 +3,7 @@ package chatlog_test
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/staging"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 )
 
@@ -22,11 +24,16 @@ func (fresh) Sent(context.Context, chat.ID, chat.UserID, chat.Seq) (chatlog.Sent
 }
 
 // BenchmarkAppend shows what group commit is worth: N senders who each wait for their ack before they send again, each in a chat of
-// their own, one partition, synced always, on the same broker. Each line has a stream of its own, so that none finds what another has left.
+// their own, one partition, synced always, on the same broker, which stages batches in memory as the program's own does. Each line has a stream of its own, so that none finds what another has left.
 func BenchmarkAppend(b *testing.B) {
 	modes, senders := []string{"single", "group"}, []int{1, 16, 256, 1024}
 	parts := len(modes) * len(senders)
 	broker := newBroker(b, parts)
+	if f, err := staging.InMemory(staging.MemoryFiles, filepath.Dir(broker.StoreDir()), parts, meshtest.Logger(b)); err == nil {
+		b.Cleanup(f.End)
+	} else {
+		b.Logf("batches are staged on the disk: %v", err)
+	}
 	for m, mode := range modes {
 		for s, n := range senders {
 			b.Run(fmt.Sprintf("%s/%d", mode, n), func(b *testing.B) {

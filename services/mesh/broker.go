@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/chatmesh/chatmesh/pkg/config"
+	"github.com/chatmesh/chatmesh/pkg/staging"
 )
 
 // brokerStart is how long the embedded broker may take to read its streams and listen. After a clean end that is about 1 s for a million
@@ -44,7 +45,7 @@ func startBroker(c *config.Settings, log *slog.Logger) (*server.Server, error) {
 		port = server.RANDOM_PORT
 	}
 	store := filepath.Join(c.Data, "nats")
-	forgetStaging(store)
+	staging.Forget(store)
 	s, err := server.NewServer(&server.Options{
 		ServerName: "chatmesh-" + c.Node, Host: host, Port: port,
 		JetStream: true, StoreDir: store,
@@ -113,3 +114,16 @@ func (l *brokerLog) Debugf(string, ...any) {}
 
 // Tracef is switched off.
 func (l *brokerLog) Tracef(string, ...any) {}
+
+// stage has an embedded broker stage in memory where it can.
+func (m *Mesh) stage() {
+	if m.broker == nil {
+		return
+	}
+	f, err := staging.InMemory(staging.MemoryFiles, filepath.Join(m.c.Data, "nats"), m.c.Partitions, m.log)
+	if err != nil {
+		m.log.Info("batches are staged on the disk", "reason", err)
+		return
+	}
+	m.staging.Store(f)
+}

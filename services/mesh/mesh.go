@@ -26,6 +26,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/config"
 	"github.com/chatmesh/chatmesh/pkg/limit"
 	"github.com/chatmesh/chatmesh/pkg/run"
+	"github.com/chatmesh/chatmesh/pkg/staging"
 	"github.com/chatmesh/chatmesh/pkg/trace"
 )
 
@@ -60,7 +61,7 @@ type Mesh struct {
 
 	broker *server.Server
 	// staging is where it stages batches, once it does so in memory.
-	staging atomic.Pointer[staging]
+	staging atomic.Pointer[staging.Folder]
 	store   *gate // nil where no service needs it
 	signer  *auth.Signer
 	// limits count for all services of the process together; nil where nothing is limited.
@@ -276,7 +277,7 @@ func (m *Mesh) close() {
 	}
 	if m.broker != nil {
 		stopBroker(m.broker)
-		m.staging.Load().end()
+		m.staging.Load().End()
 	}
 	if m.store != nil {
 		if err := m.store.Close(); err != nil {

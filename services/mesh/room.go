@@ -18,7 +18,7 @@ func (m *Mesh) room() func() error {
 	}
 	dir := filepath.Join(m.c.Data, "nats")
 	return func() error {
-		m.staging.Load().check()
+		m.staging.Load().Check()
 		u, err := vfs.Default.GetDiskUsage(dir)
 		if err != nil || u.AvailBytes >= minRoom { // not every file system can tell
 			return nil

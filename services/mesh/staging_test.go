@@ -1,13 +1,12 @@
 package mesh
 
 import (
-	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/chatmesh/chatmesh/pkg/staging"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 )
 
@@ -15,7 +14,7 @@ import (
 func links(t *testing.T, data string) (to []string) {
 	t.Helper()
 	for p := range 2 {
-		dir, err := os.Readlink(filepath.Join(streamsFolder(filepath.Join(data, "nats")), subject.ChatStream(p), "batches"))
+		dir, err := os.Readlink(filepath.Join(filepath.Join(data, "nats", "jetstream", "$G", "streams"), subject.ChatStream(p), "batches"))
 		if err == nil {
 			to = append(to, dir)
 		}
@@ -24,18 +23,18 @@ func links(t *testing.T, data string) (to []string) {
 }
 
 func TestBatchesAreStagedInMemoryOfThisProcessAndNothingIsLeftOfThem(t *testing.T) {
-	if stat, err := os.Stat(memoryFiles); err != nil || !stat.IsDir() {
-		t.Logf("this system has no %s: batches are staged on the disk, as other tests show", memoryFiles)
+	if stat, err := os.Stat(staging.MemoryFiles); err != nil || !stat.IsDir() {
+		t.Logf("this system has no %s: batches are staged on the disk, as other tests show", staging.MemoryFiles)
 		return
 	}
 	c := settings(t, "n1", "")
 	c.NATSURL = nil
 	// What a process that was killed has left.
-	left, err := os.MkdirTemp(memoryFiles, stagingName)
+	left, err := os.MkdirTemp(staging.MemoryFiles, "chatmesh-staging-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream := filepath.Join(streamsFolder(filepath.Join(c.Data, "nats")), subject.ChatStream(0))
+	stream := filepath.Join(filepath.Join(c.Data, "nats", "jetstream", "$G", "streams"), subject.ChatStream(0))
 	if err := os.MkdirAll(stream, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -69,33 +68,4 @@ func TestBatchesAreStagedInMemoryOfThisProcessAndNothingIsLeftOfThem(t *testing.
 	if rest := links(t, c.Data); len(rest) > 0 {
 		t.Errorf("links are left: %v", rest)
 	}
-}
-
-func TestBatchesAreStagedOnTheDiskWhereMemoryHasNoRoomOrHasNoneAnyMore(t *testing.T) {
-	c := settings(t, "n1", "")
-	c.NATSURL = nil
-	p := launch(t, c, All...)
-	p.ready()
-	p.staging.Swap(nil).end()
-	store := filepath.Join(c.Data, "nats")
-	memory := t.TempDir()
-	if s, err := stageInMemory(memory, store, math.MaxInt32, slog.New(slog.DiscardHandler)); err == nil {
-		s.end()
-		t.Error("staged in memory without room")
-	}
-	s, err := stageInMemory(memory, store, 2, slog.New(slog.NewTextHandler(p, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.end()
-	if got := links(t, c.Data); len(got) != 2 {
-		t.Fatalf("streams that stage in memory: %v; want both", got)
-	}
-	s.need = math.MaxUint64
-	s.check()
-	s.check()
-	if got := links(t, c.Data); len(got) > 0 {
-		t.Errorf("streams that stage in memory: %v; want none", got)
-	}
-	newPair(p)
 }
