@@ -42,11 +42,11 @@ func TestTheAsyncAPIDocumentHasTheFieldsOfRequestsAndAnswers(t *testing.T) {
 	known := map[string]pair{
 		subject.SendEndpoint:      {SendRequest{}, SendAnswer{}},
 		subject.ChangeEndpoint:    {ChangeRequest{}, ChangeAnswer{}},
-		subject.HistoryEndpoint:   {HistoryRequest{}, nil}, // a wire.Page without what makes it a frame
-		subject.StateEndpoint:     {StateRequest{}, StateAnswer{}},
-		subject.FindEndpoint:      {FindRequest{}, FindAnswer{}},
-		subject.SentEndpoint:      {SentRequest{}, SentAnswer{}},
-		subject.CursorEndpoint:    {CursorRequest{}, CursorAnswer{}},
+		subject.HistoryEndpoint:   {wire.HistoryRequest{}, nil}, // a wire.Page without what makes it a frame
+		subject.StateEndpoint:     {wire.StateRequest{}, wire.StateAnswer{}},
+		subject.FindEndpoint:      {wire.FindRequest{}, wire.FindAnswer{}},
+		subject.SentEndpoint:      {wire.SentRequest{}, wire.SentAnswer{}},
+		subject.CursorEndpoint:    {wire.CursorRequest{}, wire.CursorAnswer{}},
 		subject.SharesEndpoint:    {SharesRequest{}, SharesAnswer{}},
 		subject.UserChatsEndpoint: {ChatsOfRequest{}, ChatsOfAnswer{}},
 		subject.VerifyEndpoint:    {VerifyRequest{}, verify.Report{}},

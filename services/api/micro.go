@@ -8,6 +8,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
 // SendRequest asks subject.SendEndpoint to send a message for Sender, who must be a member. SendAnswer says where it stands.
@@ -24,84 +25,6 @@ type SendRequest struct {
 
 // SendAnswer says where a message stands; Duplicate that it stood there before.
 type SendAnswer = sent
-
-// HistoryRequest asks subject.HistoryEndpoint for a page of history, which is answered with a wire.Page. With User it is
-// refused unless that person is a member. Limit is chat.MaxPage at most, and 50 if it is zero.
-type HistoryRequest struct {
-	Chat     string   `json:"chat"`
-	User     string   `json:"user"`
-	After    chat.Seq `json:"after"`
-	Before   chat.Seq `json:"before"`
-	Forward  bool     `json:"forward"`
-	Limit    int      `json:"limit"`
-	MaxBytes int      `json:"max_bytes"`
-}
-
-// StateRequest asks subject.StateEndpoint for what the store has of a chat.
-type StateRequest struct {
-	Chat string `json:"chat"`
-}
-
-// StateAnswer is a store.Record.
-type StateAnswer struct {
-	Seq    chat.Seq    `json:"seq"`
-	N      uint64      `json:"n"`
-	At     chat.Time   `json:"at"`
-	Stream uint64      `json:"stream"`
-	State  *chat.State `json:"state"`
-}
-
-// FindRequest asks subject.FindEndpoint where a message stands that was sent before.
-type FindRequest struct {
-	Chat     string `json:"chat"`
-	Sender   string `json:"sender"`
-	ClientID string `json:"client_id"`
-}
-
-// FindAnswer is a store.Found.
-type FindAnswer struct {
-	Seq    chat.Seq  `json:"seq"`
-	SentAt chat.Time `json:"sent_at"`
-}
-
-// SentQuestion asks for the ids of all messages of Sender in a chat. With Since those behind the event of that seq may be missing.
-type SentQuestion struct {
-	Chat   string   `json:"chat"`
-	Sender string   `json:"sender"`
-	Since  chat.Seq `json:"since,omitempty"`
-}
-
-// SentRequest asks subject.SentEndpoint one question, and perhaps more.
-type SentRequest struct {
-	SentQuestion
-	More []SentQuestion `json:"more,omitempty"`
-}
-
-// SentIDs is a chatlog.Sent; IDs has 8 bytes for each.
-type SentIDs struct {
-	IDs      []byte   `json:"ids"`
-	UpTo     chat.Seq `json:"up_to"`
-	Complete bool     `json:"complete"`
-}
-
-// SentAnswer answers a SentRequest. More answers the first of its further questions, as many as there is room for.
-type SentAnswer struct {
-	SentIDs
-	More []SentIDs `json:"more,omitempty"`
-}
-
-// CursorRequest asks subject.CursorEndpoint how far a person has read a chat, as the store has it.
-type CursorRequest struct {
-	Chat string `json:"chat"`
-	User string `json:"user"`
-}
-
-// CursorAnswer is the position of a cursor; zeroes where there is none.
-type CursorAnswer struct {
-	Seq       chat.Seq `json:"seq"`
-	N         uint64   `json:"n"`
-	Delivered chat.Seq `json:"delivered"`
-}
 
 // SharesRequest asks subject.SharesEndpoint which of Others, at most 1,000, share a chat with User and have not blocked
 // them: whose presence User may see.
@@ -186,7 +109,7 @@ func (s *Server) microSend(ctx context.Context, q SendRequest) (any, error) {
 // room is what the broker's largest message has room for besides a page's bodies.
 const room = 64 << 10
 
-func (s *Server) microHistory(ctx context.Context, q HistoryRequest) (any, error) {
+func (s *Server) microHistory(ctx context.Context, q wire.HistoryRequest) (any, error) {
 	id, err := chat.ParseID(q.Chat)
 	if err != nil {
 		return nil, err
@@ -225,7 +148,7 @@ func (s *Server) microHistory(ctx context.Context, q HistoryRequest) (any, error
 	return page.Frame(), nil
 }
 
-func (s *Server) microState(ctx context.Context, q StateRequest) (any, error) {
+func (s *Server) microState(ctx context.Context, q wire.StateRequest) (any, error) {
 	id, err := chat.ParseID(q.Chat)
 	if err != nil {
 		return nil, err
@@ -234,10 +157,10 @@ func (s *Server) microState(ctx context.Context, q StateRequest) (any, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, errNoChat
 	}
-	return StateAnswer{Seq: r.Seq, N: r.N, At: r.At, Stream: r.Stream, State: r.State}, s.stored(err)
+	return wire.StateAnswer{Seq: r.Seq, N: r.N, At: r.At, Stream: r.Stream, State: r.State}, s.stored(err)
 }
 
-func (s *Server) microFind(ctx context.Context, q FindRequest) (any, error) {
+func (s *Server) microFind(ctx context.Context, q wire.FindRequest) (any, error) {
 	id, sender, client, err := parseMessage(q.Chat, q.Sender, q.ClientID)
 	if err != nil {
 		return nil, err
@@ -246,10 +169,10 @@ func (s *Server) microFind(ctx context.Context, q FindRequest) (any, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, chat.Errorf(chat.NotFound, "no such message")
 	}
-	return FindAnswer{Seq: f.Seq, SentAt: f.SentAt}, err
+	return wire.FindAnswer{Seq: f.Seq, SentAt: f.SentAt}, err
 }
 
-func (s *Server) microCursor(ctx context.Context, q CursorRequest) (any, error) {
+func (s *Server) microCursor(ctx context.Context, q wire.CursorRequest) (any, error) {
 	id, err := chat.ParseID(q.Chat)
 	if err != nil {
 		return nil, err
@@ -259,7 +182,7 @@ func (s *Server) microCursor(ctx context.Context, q CursorRequest) (any, error) 
 		return nil, err
 	}
 	c, err := s.store.Cursor(ctx, id, user)
-	return CursorAnswer{Seq: c.Seq, N: c.N, Delivered: c.Delivered}, s.stored(err)
+	return wire.CursorAnswer{Seq: c.Seq, N: c.N, Delivered: c.Delivered}, s.stored(err)
 }
 
 func (s *Server) microShares(ctx context.Context, q SharesRequest) (any, error) {

@@ -56,29 +56,29 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 		t.Errorf("send again: got %+v", s)
 	}
 	var h wire.Page
-	check(t, ask(subject.HistoryEndpoint, HistoryRequest{Chat: string(id), User: string(ben.id), Forward: true, Limit: 1}, &h))
+	check(t, ask(subject.HistoryEndpoint, wire.HistoryRequest{Chat: string(id), User: string(ben.id), Forward: true, Limit: 1}, &h))
 	if h.FromSeq != 1 || h.ToSeq != 1 || !h.HasMore || len(h.Messages) != 1 {
 		t.Errorf("history: got %+v", h)
 	}
-	var st StateAnswer
-	check(t, ask(subject.StateEndpoint, StateRequest{Chat: string(id)}, &st))
+	var st wire.StateAnswer
+	check(t, ask(subject.StateEndpoint, wire.StateRequest{Chat: string(id)}, &st))
 	if st.Seq != 1 || st.State == nil || len(st.State.Members) != 2 {
 		t.Errorf("state: got %+v; want what the store has", st)
 	}
-	var f FindAnswer
-	check(t, ask(subject.FindEndpoint, FindRequest{Chat: string(id), Sender: string(ann.id), ClientID: "c1"}, &f))
+	var f wire.FindAnswer
+	check(t, ask(subject.FindEndpoint, wire.FindRequest{Chat: string(id), Sender: string(ann.id), ClientID: "c1"}, &f))
 	if f.Seq != 2 || !f.SentAt.Equal(s.SentAt.Time) {
 		t.Errorf("find: got %+v; want %+v", f, s)
 	}
-	of := func(chat, sender string) SentQuestion { return SentQuestion{Chat: chat, Sender: sender} }
-	var sent SentAnswer
-	check(t, ask(subject.SentEndpoint, SentRequest{SentQuestion: of(string(id), string(ann.id))}, &sent))
+	of := func(chat, sender string) wire.SentQuestion { return wire.SentQuestion{Chat: chat, Sender: sender} }
+	var sent wire.SentAnswer
+	check(t, ask(subject.SentEndpoint, wire.SentRequest{SentQuestion: of(string(id), string(ann.id))}, &sent))
 	if len(sent.IDs) != 8 || !sent.Complete || sent.UpTo != 2 || sent.More != nil {
 		t.Errorf("sent: got %+v; want one id", sent)
 	}
-	several := SentRequest{SentQuestion: of(string(id), string(ben.id)),
-		More: []SentQuestion{of(string(id), string(ann.id)), of("nope", string(ann.id)), of(string(id), string(ben.id))}}
-	var answers SentAnswer
+	several := wire.SentRequest{SentQuestion: of(string(id), string(ben.id)),
+		More: []wire.SentQuestion{of(string(id), string(ann.id)), of("nope", string(ann.id)), of(string(id), string(ben.id))}}
+	var answers wire.SentAnswer
 	check(t, ask(subject.SentEndpoint, several, &answers))
 	if len(answers.IDs) != 0 || !answers.Complete || len(answers.More) != 3 || !reflect.DeepEqual(answers.More[0], sent.SentIDs) ||
 		len(answers.More[1].IDs) != 0 || !answers.More[2].Complete || len(answers.More[2].IDs) != 0 {
@@ -89,14 +89,14 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 		remote[2].IDs[0] != chatlog.IDOf(id, ann.id, "c1") {
 		t.Errorf("sent, as an edge asks: got %+v, %v; want none of ben, no answer of what is no chat, and one of ann", remote, err)
 	}
-	var c CursorAnswer
-	check(t, ask(subject.CursorEndpoint, CursorRequest{Chat: string(id), User: string(ann.id)}, &c))
-	if c != (CursorAnswer{}) {
+	var c wire.CursorAnswer
+	check(t, ask(subject.CursorEndpoint, wire.CursorRequest{Chat: string(id), User: string(ann.id)}, &c))
+	if c != (wire.CursorAnswer{}) {
 		t.Errorf("cursor: got %+v; want none in the store", c)
 	}
 	w.persist(id, 0)
-	check(t, ask(subject.CursorEndpoint, CursorRequest{Chat: string(id), User: string(ann.id)}, &c))
-	if c != (CursorAnswer{Seq: 2, N: 1, Delivered: 2}) {
+	check(t, ask(subject.CursorEndpoint, wire.CursorRequest{Chat: string(id), User: string(ann.id)}, &c))
+	if c != (wire.CursorAnswer{Seq: 2, N: 1, Delivered: 2}) {
 		t.Errorf("cursor: got %+v; want that of the own message", c)
 	}
 	var sh SharesAnswer
@@ -127,24 +127,24 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 		{subject.SendEndpoint, SendRequest{Chat: string(id), Sender: string(ann.id), ClientID: "c", Text: strings.Repeat("x", chat.MaxText+1)}, chat.TooLong},
 		{subject.SendEndpoint, SendRequest{Chat: string(id), Sender: string(eve.id), ClientID: "c1", Text: "t"}, chat.NotFound},
 		{subject.SendEndpoint, SendRequest{Chat: "nope", Sender: string(ann.id), ClientID: "c1", Text: "t"}, chat.NotFound},
-		{subject.HistoryEndpoint, HistoryRequest{Chat: "*"}, chat.BadRequest},
-		{subject.HistoryEndpoint, HistoryRequest{Chat: string(id), User: "a b"}, chat.BadRequest},
-		{subject.HistoryEndpoint, HistoryRequest{Chat: string(id), Limit: -1}, chat.BadRequest},
-		{subject.HistoryEndpoint, HistoryRequest{Chat: string(id), MaxBytes: -1}, chat.BadRequest},
-		{subject.HistoryEndpoint, HistoryRequest{Chat: string(id), User: string(eve.id)}, chat.NotFound},
-		{subject.HistoryEndpoint, HistoryRequest{Chat: "nope"}, chat.NotFound},
+		{subject.HistoryEndpoint, wire.HistoryRequest{Chat: "*"}, chat.BadRequest},
+		{subject.HistoryEndpoint, wire.HistoryRequest{Chat: string(id), User: "a b"}, chat.BadRequest},
+		{subject.HistoryEndpoint, wire.HistoryRequest{Chat: string(id), Limit: -1}, chat.BadRequest},
+		{subject.HistoryEndpoint, wire.HistoryRequest{Chat: string(id), MaxBytes: -1}, chat.BadRequest},
+		{subject.HistoryEndpoint, wire.HistoryRequest{Chat: string(id), User: string(eve.id)}, chat.NotFound},
+		{subject.HistoryEndpoint, wire.HistoryRequest{Chat: "nope"}, chat.NotFound},
 		{subject.HistoryEndpoint, map[string]any{"chat": id, "after": -1}, chat.BadRequest},
-		{subject.StateEndpoint, StateRequest{}, chat.BadRequest},
-		{subject.StateEndpoint, StateRequest{Chat: "nope"}, chat.NotFound},
-		{subject.FindEndpoint, FindRequest{Chat: "a.b", Sender: "a", ClientID: "c"}, chat.BadRequest},
-		{subject.FindEndpoint, FindRequest{Chat: "a", Sender: "", ClientID: "c"}, chat.BadRequest},
-		{subject.FindEndpoint, FindRequest{Chat: "a", Sender: "a", ClientID: "c.d"}, chat.BadRequest},
-		{subject.FindEndpoint, FindRequest{Chat: string(id), Sender: string(ben.id), ClientID: "c1"}, chat.NotFound},
-		{subject.SentEndpoint, SentRequest{SentQuestion: of("a.b", string(ann.id))}, chat.BadRequest},
-		{subject.SentEndpoint, SentRequest{SentQuestion: of(string(id), "")}, chat.BadRequest},
-		{subject.SentEndpoint, SentRequest{SentQuestion: of(string(id), string(ann.id)), More: make([]SentQuestion, 64)}, chat.BadRequest},
-		{subject.CursorEndpoint, CursorRequest{Chat: string(id)}, chat.BadRequest},
-		{subject.CursorEndpoint, CursorRequest{User: "a"}, chat.BadRequest},
+		{subject.StateEndpoint, wire.StateRequest{}, chat.BadRequest},
+		{subject.StateEndpoint, wire.StateRequest{Chat: "nope"}, chat.NotFound},
+		{subject.FindEndpoint, wire.FindRequest{Chat: "a.b", Sender: "a", ClientID: "c"}, chat.BadRequest},
+		{subject.FindEndpoint, wire.FindRequest{Chat: "a", Sender: "", ClientID: "c"}, chat.BadRequest},
+		{subject.FindEndpoint, wire.FindRequest{Chat: "a", Sender: "a", ClientID: "c.d"}, chat.BadRequest},
+		{subject.FindEndpoint, wire.FindRequest{Chat: string(id), Sender: string(ben.id), ClientID: "c1"}, chat.NotFound},
+		{subject.SentEndpoint, wire.SentRequest{SentQuestion: of("a.b", string(ann.id))}, chat.BadRequest},
+		{subject.SentEndpoint, wire.SentRequest{SentQuestion: of(string(id), "")}, chat.BadRequest},
+		{subject.SentEndpoint, wire.SentRequest{SentQuestion: of(string(id), string(ann.id)), More: make([]wire.SentQuestion, 64)}, chat.BadRequest},
+		{subject.CursorEndpoint, wire.CursorRequest{Chat: string(id)}, chat.BadRequest},
+		{subject.CursorEndpoint, wire.CursorRequest{User: "a"}, chat.BadRequest},
 		{subject.SharesEndpoint, SharesRequest{User: ""}, chat.BadRequest},
 		{subject.UserChatsEndpoint, ChatsOfRequest{User: ""}, chat.BadRequest},
 		{subject.UserChatsEndpoint, ChatsOfRequest{User: "a", Limit: -1}, chat.BadRequest},
@@ -156,8 +156,8 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 		}
 	}
 	w.store.down.Store(true)
-	for endpoint, in := range map[string]any{subject.StateEndpoint: StateRequest{Chat: string(id)},
-		subject.CursorEndpoint:    CursorRequest{Chat: string(id), User: string(ann.id)},
+	for endpoint, in := range map[string]any{subject.StateEndpoint: wire.StateRequest{Chat: string(id)},
+		subject.CursorEndpoint:    wire.CursorRequest{Chat: string(id), User: string(ann.id)},
 		subject.UserChatsEndpoint: ChatsOfRequest{User: string(ann.id)},
 		subject.SharesEndpoint:    SharesRequest{User: string(ann.id), Others: []string{string(ben.id)}}} {
 		if err := ask(endpoint, in, nil); !chat.Is(err, chat.Unavailable) {
@@ -225,7 +225,7 @@ func TestAPageOverNATSFitsIntoAMessage(t *testing.T) {
 	got := 0
 	for after := chat.Seq(0); ; {
 		var h wire.Page
-		check(t, w.bus.Call(t.Context(), subject.HistoryEndpoint, HistoryRequest{Chat: string(id), After: after, Forward: true, Limit: 200}, &h))
+		check(t, w.bus.Call(t.Context(), subject.HistoryEndpoint, wire.HistoryRequest{Chat: string(id), After: after, Forward: true, Limit: 200}, &h))
 		if len(h.Messages) == 0 {
 			t.Fatalf("got nothing after %d", after)
 		}

@@ -139,7 +139,7 @@ func TestTeamsAndEdgesChangeMessagesOverNATS(t *testing.T) {
 	}
 	// The history for programs is the bare events.
 	var page wire.Page
-	check(t, w.bus.Call(t.Context(), subject.HistoryEndpoint, HistoryRequest{Chat: string(id), Forward: true, Limit: 200}, &page))
+	check(t, w.bus.Call(t.Context(), subject.HistoryEndpoint, wire.HistoryRequest{Chat: string(id), Forward: true, Limit: 200}, &page))
 	var types []string
 	for _, b := range page.Messages {
 		var e struct{ Type string }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
+	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
 // Bounds of an answer to what somebody has sent: how many questions of a request are worked on at once, and of how many bytes of ids no
@@ -18,16 +19,16 @@ const (
 
 // microSent answers what was sent. Of the further questions one that fails is answered as not complete: who asked then looks for the one
 // message that matters, and is told why that fails.
-func (s *Server) microSent(ctx context.Context, q SentRequest) (any, error) {
+func (s *Server) microSent(ctx context.Context, q wire.SentRequest) (any, error) {
 	if len(q.More) >= chatlog.AskAtOnce {
 		return nil, chat.Errorf(chat.BadRequest, "more are at most %d", chatlog.AskAtOnce-1)
 	}
-	var a SentAnswer
+	var a wire.SentAnswer
 	var err error
 	if a.SentIDs, err = s.sentOf(ctx, q.SentQuestion); err != nil || len(q.More) == 0 {
 		return a, err
 	}
-	a.More = make([]SentIDs, len(q.More))
+	a.More = make([]wire.SentIDs, len(q.More))
 	var g errgroup.Group
 	g.SetLimit(questionsAtOnce)
 	for i, q := range q.More {
@@ -50,15 +51,15 @@ func (s *Server) microSent(ctx context.Context, q SentRequest) (any, error) {
 }
 
 // sentOf answers one question.
-func (s *Server) sentOf(ctx context.Context, q SentQuestion) (SentIDs, error) {
+func (s *Server) sentOf(ctx context.Context, q wire.SentQuestion) (wire.SentIDs, error) {
 	id, err := chat.ParseID(q.Chat)
 	if err != nil {
-		return SentIDs{}, err
+		return wire.SentIDs{}, err
 	}
 	sender, err := chat.ParseUserID(q.Sender)
 	if err != nil {
-		return SentIDs{}, err
+		return wire.SentIDs{}, err
 	}
 	sent, err := s.older.Sent(ctx, id, sender, q.Since)
-	return SentIDs{IDs: sent.Bytes(), UpTo: sent.UpTo, Complete: sent.Complete}, err
+	return sent.Wire(), err
 }

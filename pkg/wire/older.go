@@ -1,0 +1,84 @@
+package wire
+
+import "github.com/chatmesh/chatmesh/pkg/chat"
+
+// What services without a store ask the api for, and its answers. Ids in requests are parsed where they come in.
+
+// HistoryRequest asks subject.HistoryEndpoint for a page of history, which is answered with a Page. With User it is
+// refused unless that person is a member. Limit is chat.MaxPage at most, and 50 if it is zero.
+type HistoryRequest struct {
+	Chat     string   `json:"chat"`
+	User     string   `json:"user,omitempty"`
+	After    chat.Seq `json:"after"`
+	Before   chat.Seq `json:"before"`
+	Forward  bool     `json:"forward"`
+	Limit    int      `json:"limit"`
+	MaxBytes int      `json:"max_bytes"`
+}
+
+// StateRequest asks subject.StateEndpoint for what the store has of a chat.
+type StateRequest struct {
+	Chat string `json:"chat"`
+}
+
+// StateAnswer is a store.Record.
+type StateAnswer struct {
+	Seq    chat.Seq    `json:"seq"`
+	N      uint64      `json:"n"`
+	At     chat.Time   `json:"at"`
+	Stream uint64      `json:"stream"`
+	State  *chat.State `json:"state"`
+}
+
+// FindRequest asks subject.FindEndpoint where a message stands that was sent before.
+type FindRequest struct {
+	Chat     string `json:"chat"`
+	Sender   string `json:"sender"`
+	ClientID string `json:"client_id"`
+}
+
+// FindAnswer is a store.Found.
+type FindAnswer struct {
+	Seq    chat.Seq  `json:"seq"`
+	SentAt chat.Time `json:"sent_at"`
+}
+
+// SentQuestion asks for the ids of all messages of Sender in a chat. With Since those behind the event of that seq may be missing.
+type SentQuestion struct {
+	Chat   string   `json:"chat"`
+	Sender string   `json:"sender"`
+	Since  chat.Seq `json:"since,omitempty"`
+}
+
+// SentRequest asks subject.SentEndpoint one question, and perhaps more.
+type SentRequest struct {
+	SentQuestion
+	More []SentQuestion `json:"more,omitempty"`
+}
+
+// SentIDs is a chatlog.Sent; IDs has 8 bytes for each.
+type SentIDs struct {
+	IDs      []byte   `json:"ids"`
+	UpTo     chat.Seq `json:"up_to"`
+	Complete bool     `json:"complete"`
+}
+
+// SentAnswer answers a SentRequest. More answers the first of its further questions, as many as there is room for; an api of before
+// answers none.
+type SentAnswer struct {
+	SentIDs
+	More []SentIDs `json:"more,omitempty"`
+}
+
+// CursorRequest asks subject.CursorEndpoint how far a person has read a chat, as the store has it.
+type CursorRequest struct {
+	Chat string `json:"chat"`
+	User string `json:"user"`
+}
+
+// CursorAnswer is the position of a cursor; zeroes where there is none. Delivered is missing where an api of before answers.
+type CursorAnswer struct {
+	Seq       chat.Seq `json:"seq"`
+	N         uint64   `json:"n"`
+	Delivered chat.Seq `json:"delivered"`
+}
