@@ -82,3 +82,20 @@ type CursorAnswer struct {
 	N         uint64   `json:"n"`
 	Delivered chat.Seq `json:"delivered"`
 }
+
+// ChangeRequest asks subject.ChangeEndpoint to change the message at Seq for User, who must be a member. Action is that of the frame of a
+// client: edit (Text, Mentions), delete (For: "all" or "me"), react (Emoji, Remove) or pin (Remove); or it is forward: the message at Seq of
+// From is sent to Chat with ClientID.
+type ChangeRequest struct {
+	Chat     string   `json:"chat"`
+	User     string   `json:"user"`
+	Action   string   `json:"action"`
+	Seq      chat.Seq `json:"seq"`
+	Text     string   `json:"text,omitempty"`
+	Mentions []string `json:"mentions,omitempty"`
+	For      string   `json:"for,omitempty"`
+	Emoji    string   `json:"emoji,omitempty"`
+	Remove   bool     `json:"remove,omitempty"`
+	From     string   `json:"from,omitempty"`
+	ClientID string   `json:"client_id,omitempty"`
+}

@@ -41,7 +41,7 @@ func TestTheAsyncAPIDocumentHasTheFieldsOfRequestsAndAnswers(t *testing.T) {
 	retry := pair{bus.RetryRequest{}, bus.RetryAnswer{}}
 	known := map[string]pair{
 		subject.SendEndpoint:      {SendRequest{}, SendAnswer{}},
-		subject.ChangeEndpoint:    {ChangeRequest{}, ChangeAnswer{}},
+		subject.ChangeEndpoint:    {wire.ChangeRequest{}, ChangeAnswer{}},
 		subject.HistoryEndpoint:   {wire.HistoryRequest{}, nil}, // a wire.Page without what makes it a frame
 		subject.StateEndpoint:     {wire.StateRequest{}, wire.StateAnswer{}},
 		subject.FindEndpoint:      {wire.FindRequest{}, wire.FindAnswer{}},

@@ -302,27 +302,10 @@ func (s *Server) pinning(c *call, remove bool) (answer, error) {
 	return did(s.pin(c.ctx, id, seq, c.who.User, remove))
 }
 
-// ChangeRequest asks subject.ChangeEndpoint to change the message at Seq for User, who must be a member. Action is that of the frame of a
-// client: edit (Text, Mentions), delete (For: "all" or "me"), react (Emoji, Remove) or pin (Remove); or it is forward: the message at Seq of
-// From is sent to Chat with ClientID.
-type ChangeRequest struct {
-	Chat     string   `json:"chat"`
-	User     string   `json:"user"`
-	Action   string   `json:"action"`
-	Seq      chat.Seq `json:"seq"`
-	Text     string   `json:"text,omitempty"`
-	Mentions []string `json:"mentions,omitempty"`
-	For      string   `json:"for,omitempty"`
-	Emoji    string   `json:"emoji,omitempty"`
-	Remove   bool     `json:"remove,omitempty"`
-	From     string   `json:"from,omitempty"`
-	ClientID string   `json:"client_id,omitempty"`
-}
-
 // ChangeAnswer names the event that made it so.
 type ChangeAnswer = changed
 
-func (s *Server) microChange(ctx context.Context, q ChangeRequest) (any, error) {
+func (s *Server) microChange(ctx context.Context, q wire.ChangeRequest) (any, error) {
 	id, err := chat.ParseID(q.Chat)
 	if err != nil {
 		return nil, err

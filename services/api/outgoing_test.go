@@ -84,13 +84,13 @@ func TestTeamsAndEdgesChangeMessagesOverNATS(t *testing.T) {
 	ann, ben := p[0], p[1]
 	id := ann.group(ben)
 	m := ann.send(id, "one")
-	change := func(q ChangeRequest) (changed, error) {
+	change := func(q wire.ChangeRequest) (changed, error) {
 		var out changed
 		q.Chat = string(id)
 		err := w.bus.Call(t.Context(), subject.ChangeEndpoint, q, &out)
 		return out, err
 	}
-	for _, q := range []ChangeRequest{
+	for _, q := range []wire.ChangeRequest{
 		{User: string(ann.id), Action: "edit", Seq: m.Seq, Text: "two", Mentions: []string{string(ben.id)}},
 		{User: string(ben.id), Action: "react", Seq: m.Seq, Emoji: "👍"},
 		{User: string(ann.id), Action: "pin", Seq: m.Seq},
@@ -104,19 +104,19 @@ func TestTeamsAndEdgesChangeMessagesOverNATS(t *testing.T) {
 	if got := ben.message(id, m.Seq); got.Text != "two" || len(got.Reactions) != 0 || !slices.Equal(got.Mentions, ids(ben)) {
 		t.Errorf("got %+v", got)
 	}
-	if _, err := change(ChangeRequest{User: string(ann.id), Action: "delete", Seq: m.Seq, For: "all"}); err != nil {
+	if _, err := change(wire.ChangeRequest{User: string(ann.id), Action: "delete", Seq: m.Seq, For: "all"}); err != nil {
 		t.Error(err)
 	}
 	for _, c := range []struct {
-		q    ChangeRequest
+		q    wire.ChangeRequest
 		code chat.Code
 	}{
-		{ChangeRequest{User: string(ben.id), Action: "edit", Seq: m.Seq, Text: "x"}, chat.NotFound},
-		{ChangeRequest{User: "nobody", Action: "react", Seq: m.Seq, Emoji: "👍"}, chat.NotFound},
-		{ChangeRequest{User: "a.b", Action: "react", Seq: m.Seq, Emoji: "👍"}, chat.BadRequest},
-		{ChangeRequest{User: string(ann.id), Action: "shout", Seq: m.Seq}, chat.BadRequest},
-		{ChangeRequest{User: string(ann.id), Action: "delete", Seq: m.Seq}, chat.BadRequest},
-		{ChangeRequest{User: string(ann.id), Action: "pin", Seq: 0}, chat.NotFound},
+		{wire.ChangeRequest{User: string(ben.id), Action: "edit", Seq: m.Seq, Text: "x"}, chat.NotFound},
+		{wire.ChangeRequest{User: "nobody", Action: "react", Seq: m.Seq, Emoji: "👍"}, chat.NotFound},
+		{wire.ChangeRequest{User: "a.b", Action: "react", Seq: m.Seq, Emoji: "👍"}, chat.BadRequest},
+		{wire.ChangeRequest{User: string(ann.id), Action: "shout", Seq: m.Seq}, chat.BadRequest},
+		{wire.ChangeRequest{User: string(ann.id), Action: "delete", Seq: m.Seq}, chat.BadRequest},
+		{wire.ChangeRequest{User: string(ann.id), Action: "pin", Seq: 0}, chat.NotFound},
 	} {
 		if out, err := change(c.q); !chat.Is(err, c.code) {
 			t.Errorf("%+v: got %+v, %v; want %s", c.q, out, err, c.code)

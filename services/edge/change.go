@@ -32,17 +32,8 @@ func (c *conn) change(ctx context.Context, r wire.Request) error {
 			return err
 		}
 	}
-	request := struct {
-		Chat     chat.ID     `json:"chat"`
-		User     chat.UserID `json:"user"`
-		Action   string      `json:"action"`
-		Seq      chat.Seq    `json:"seq"`
-		Text     string      `json:"text,omitempty"`
-		Mentions []string    `json:"mentions,omitempty"`
-		For      string      `json:"for,omitempty"`
-		Emoji    string      `json:"emoji,omitempty"`
-		Remove   bool        `json:"remove,omitempty"`
-	}{id, c.id.User, r.Type, r.Seq, r.Text, r.Mentions, r.For, r.Emoji, r.Remove}
+	request := wire.ChangeRequest{Chat: string(id), User: string(c.id.User), Action: r.Type, Seq: r.Seq,
+		Text: r.Text, Mentions: r.Mentions, For: r.For, Emoji: r.Emoji, Remove: r.Remove}
 	var done struct {
 		Seq chat.Seq `json:"seq"`
 	}
@@ -65,14 +56,8 @@ func (c *conn) forward(ctx context.Context, r wire.Request, id chat.ID, client c
 	if r.Text != "" || r.ReplyTo > 0 || len(r.Mentions) > 0 {
 		return chat.Errorf(chat.BadRequest, "what is passed on has no text of its own and answers and mentions nobody")
 	}
-	request := struct {
-		Chat     chat.ID       `json:"chat"`
-		User     chat.UserID   `json:"user"`
-		Action   string        `json:"action"`
-		From     chat.ID       `json:"from"`
-		Seq      chat.Seq      `json:"seq"`
-		ClientID chat.ClientID `json:"client_id"`
-	}{id, c.id.User, wire.ActionForward, source, r.Forward.Seq, client}
+	request := wire.ChangeRequest{Chat: string(id), User: string(c.id.User), Action: wire.ActionForward,
+		From: string(source), Seq: r.Forward.Seq, ClientID: string(client)}
 	var done struct {
 		Seq       chat.Seq   `json:"seq"`
 		SentAt    *chat.Time `json:"sent_at"`
@@ -86,7 +71,7 @@ func (c *conn) forward(ctx context.Context, r wire.Request, id chat.ID, client c
 }
 
 // askChange asks the api. It fails with its refusal, or with Unavailable.
-func (c *conn) askChange(ctx context.Context, request, done any) error {
+func (c *conn) askChange(ctx context.Context, request wire.ChangeRequest, done any) error {
 	err := c.s.c.Bus.CallWithin(ctx, requestTimeout, subject.ChangeEndpoint, request, done)
 	if errors.Is(err, bus.ErrDown) {
 		return chatUnavailable()
