@@ -49,22 +49,6 @@ func newLog(t *testing.T, b *bus.Bus) *chatlog.Log {
 	return l
 }
 
-// start runs something until the returned function is called, or the test ends.
-func start(t *testing.T, run func(context.Context) error) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := run(ctx); err != nil {
-			t.Errorf("run: %v", err)
-		}
-	}()
-	stop = func() { cancel(); <-done }
-	t.Cleanup(stop)
-	return stop
-}
-
 // worker starts a fan-out worker on a connection of its own.
 func worker(t *testing.T, broker *meshtest.Broker) (stop func()) {
 	t.Helper()
@@ -73,7 +57,7 @@ func worker(t *testing.T, broker *meshtest.Broker) (stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return start(t, s.Run)
+	return meshtest.Run(t, s.Run)
 }
 
 // inbox is what came on the subject of a person.
@@ -149,7 +133,7 @@ func setup(t *testing.T) (*meshtest.Broker, *bus.Bus, *chatlog.Log) {
 	b := broker.Bus(t)
 	meshtest.Ensure(t, b, meshtest.Layout(1))
 	l := newLog(t, b)
-	start(t, l.Run)
+	meshtest.Run(t, l.Run)
 	return broker, b, l
 }
 

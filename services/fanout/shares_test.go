@@ -30,45 +30,17 @@ func sharedLog(t *testing.T, b *bus.Bus) *chatlog.Log {
 	return l
 }
 
-// node is a fan-out of several.
-type node struct {
-	bus    *bus.Bus
-	shares *bus.Shares
-	stop   func()
-}
-
-func startNode(t *testing.T, broker *meshtest.Broker, name string) *node {
+// startNode starts a fan-out of several.
+func startNode(t *testing.T, broker *meshtest.Broker, name string) *meshtest.Node {
 	t.Helper()
-	n := &node{bus: broker.Bus(t)}
-	n.shares = n.bus.NewShares(subject.FanOut, name, sharedPartitions)
-	s, err := fanout.New(fanout.Config{Bus: n.bus, Log: sharedLog(t, n.bus), Partitions: sharedPartitions, Shares: n.shares,
+	n := meshtest.NewNode(t, broker, subject.FanOut, name, sharedPartitions)
+	s, err := fanout.New(fanout.Config{Bus: n.Bus, Log: sharedLog(t, n.Bus), Partitions: sharedPartitions, Shares: n.Shares,
 		Logger: meshtest.Logger(t), Health: &run.Health{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	stopped := start(t, func(ctx context.Context) error {
-		var wg sync.WaitGroup
-		wg.Go(func() { n.bus.Announce(ctx, bus.Node{Service: subject.FanOut, Node: name}, nil) })
-		err := s.Run(ctx)
-		wg.Wait()
-		return err
-	})
-	n.stop = stopped
+	n.Start(t, s.Run)
 	return n
-}
-
-func awaitShares(t *testing.T, what string, nodes ...*node) {
-	t.Helper()
-	meshtest.Eventually(t, meshtest.Patience, what, func() bool {
-		sum := 0
-		for _, n := range nodes {
-			if m := n.shares.Mine(); m < sharedPartitions/len(nodes) || m > (sharedPartitions+len(nodes)-1)/len(nodes) {
-				return false
-			}
-			sum += n.shares.Mine()
-		}
-		return sum == sharedPartitions
-	})
 }
 
 // TestOrderAndCompletenessSurviveThatPartitionsMove has people write in many chats while nodes come, stop, die and come back.
@@ -78,7 +50,7 @@ func TestOrderAndCompletenessSurviveThatPartitionsMove(t *testing.T) {
 	b := broker.Bus(t)
 	meshtest.Ensure(t, b, meshtest.Layout(sharedPartitions))
 	l := sharedLog(t, b)
-	start(t, l.Run)
+	meshtest.Run(t, l.Run)
 
 	var mu sync.Mutex // guards the following
 	next, doubles, wrong := map[chat.ID]chat.Seq{}, 0, 0
@@ -113,7 +85,7 @@ func TestOrderAndCompletenessSurviveThatPartitionsMove(t *testing.T) {
 		}
 	}
 	a, c := startNode(t, broker, "a"), startNode(t, broker, "c")
-	awaitShares(t, "two share", a, c)
+	meshtest.AwaitShares(t, "two share", a, c)
 	ctx, cancel := context.WithCancel(context.Background())
 	sent := make([]chat.Seq, chats)
 	var writers sync.WaitGroup
@@ -130,19 +102,19 @@ func TestOrderAndCompletenessSurviveThatPartitionsMove(t *testing.T) {
 	t.Cleanup(func() { cancel(); writers.Wait() })
 	for range 3 {
 		x := startNode(t, broker, "b")
-		awaitShares(t, "three share", a, x, c)
-		x.stop()
-		awaitShares(t, "two share again", a, c)
+		meshtest.AwaitShares(t, "three share", a, x, c)
+		x.Stop()
+		meshtest.AwaitShares(t, "two share again", a, c)
 	}
 	x := startNode(t, broker, "b")
-	awaitShares(t, "three share", a, x, c)
-	x.bus.Close() // it dies
+	meshtest.AwaitShares(t, "three share", a, x, c)
+	x.Bus.Close() // it dies
 	died := time.Now()
-	awaitShares(t, "two share what a dead one had", a, c)
+	meshtest.AwaitShares(t, "two share what a dead one had", a, c)
 	t.Logf("divided anew %v after the death", time.Since(died))
-	x.stop()
+	x.Stop()
 	x = startNode(t, broker, "b")
-	awaitShares(t, "three share", a, x, c)
+	meshtest.AwaitShares(t, "three share", a, x, c)
 	cancel()
 	writers.Wait()
 	meshtest.Eventually(t, meshtest.Patience, "every event has come", func() bool {

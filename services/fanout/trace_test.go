@@ -37,7 +37,7 @@ func TestThePlaceInATraceIsPassedOnToThePeople(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			start(t, s.Run)
+			meshtest.Run(t, s.Run)
 			do(t, l, chat.Create{Kind: chat.Group, Title: "t", By: "ann"})
 			ctx, root := tracer.Root(t.Context(), "root", trace.Server)
 			if _, err := l.Append(ctx, "c1", say(1)); err != nil {

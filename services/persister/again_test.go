@@ -48,7 +48,7 @@ func pickyRig(t *testing.T) (*rig, *picky, func() float64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, s.Run)
+	meshtest.Run(t, s.Run)
 	return r, p, func() float64 {
 		all, err := registry.Gather()
 		if err != nil {

@@ -82,7 +82,7 @@ func setup(t *testing.T) *rig {
 	if r.log, err = chatlog.New(chatlog.Config{Bus: r.bus, Partitions: 1, Older: noStore{}, Retention: time.Hour, Logger: meshtest.Logger(t)}); err != nil {
 		t.Fatal(err)
 	}
-	start(t, r.log.Run)
+	meshtest.Run(t, r.log.Run)
 	r.worker = func() func() {
 		r.metrics = prometheus.NewRegistry()
 		s, err := persister.New(persister.Config{Bus: broker.Bus(t), Store: r.store, Partitions: 1, Logger: meshtest.Logger(t), Health: r.health,
@@ -90,24 +90,9 @@ func setup(t *testing.T) *rig {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return start(t, s.Run)
+		return meshtest.Run(t, s.Run)
 	}
 	return r
-}
-
-func start(t *testing.T, run func(context.Context) error) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := run(ctx); err != nil {
-			t.Errorf("run: %v", err)
-		}
-	}()
-	stop = func() { cancel(); <-done }
-	t.Cleanup(stop)
-	return stop
 }
 
 func (r *rig) do(t *testing.T, cmd chat.Command) {

@@ -20,43 +20,16 @@ import (
 
 const sharedPartitions = 8
 
-// node is a persister of several.
-type node struct {
-	bus    *bus.Bus
-	shares *bus.Shares
-	stop   func()
-}
-
-func startNode(t *testing.T, broker *meshtest.Broker, s *flaky, name string) *node {
+// startNode starts a persister of several.
+func startNode(t *testing.T, broker *meshtest.Broker, s *flaky, name string) *meshtest.Node {
 	t.Helper()
-	n := &node{bus: broker.Bus(t)}
-	n.shares = n.bus.NewShares(subject.Persister, name, sharedPartitions)
-	p, err := persister.New(persister.Config{Bus: n.bus, Store: s, Partitions: sharedPartitions, Shares: n.shares, Logger: meshtest.Logger(t), Health: &run.Health{}})
+	n := meshtest.NewNode(t, broker, subject.Persister, name, sharedPartitions)
+	p, err := persister.New(persister.Config{Bus: n.Bus, Store: s, Partitions: sharedPartitions, Shares: n.Shares, Logger: meshtest.Logger(t), Health: &run.Health{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.stop = start(t, func(ctx context.Context) error {
-		var wg sync.WaitGroup
-		wg.Go(func() { n.bus.Announce(ctx, bus.Node{Service: subject.Persister, Node: name}, nil) })
-		err := p.Run(ctx)
-		wg.Wait()
-		return err
-	})
+	n.Start(t, p.Run)
 	return n
-}
-
-func awaitShares(t *testing.T, what string, nodes ...*node) {
-	t.Helper()
-	meshtest.Eventually(t, meshtest.Patience, what, func() bool {
-		sum := 0
-		for _, n := range nodes {
-			if m := n.shares.Mine(); m < sharedPartitions/len(nodes) || m > (sharedPartitions+len(nodes)-1)/len(nodes) {
-				return false
-			}
-			sum += n.shares.Mine()
-		}
-		return sum == sharedPartitions
-	})
 }
 
 // TestEachEventIsStoredOnceWhilePartitionsMove has people write in many chats while persisters come, stop, die and come back, and
@@ -76,7 +49,7 @@ func TestEachEventIsStoredOnceWhilePartitionsMove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	start(t, l.Run)
+	meshtest.Run(t, l.Run)
 	id := func(i int) chat.ID { return chat.ID(fmt.Sprint("c", i)) }
 	for i := range chats {
 		if _, err := l.Append(t.Context(), id(i), chat.Create{By: "ann", Kind: chat.Group, Title: "t", Members: []chat.UserID{"ben"}}); err != nil {
@@ -98,19 +71,19 @@ func TestEachEventIsStoredOnceWhilePartitionsMove(t *testing.T) {
 	}
 	t.Cleanup(func() { cancel(); writers.Wait() })
 	a := startNode(t, broker, s, "a")
-	awaitShares(t, "one has all", a)
+	meshtest.AwaitShares(t, "one has all", a)
 	c := startNode(t, broker, s, "c")
-	awaitShares(t, "two share", a, c)
+	meshtest.AwaitShares(t, "two share", a, c)
 	x := startNode(t, broker, s, "b")
-	awaitShares(t, "three share", a, x, c)
+	meshtest.AwaitShares(t, "three share", a, x, c)
 	s.away.Store(true)
-	x.stop()
-	awaitShares(t, "two share while the store is away", a, c)
+	x.Stop()
+	meshtest.AwaitShares(t, "two share while the store is away", a, c)
 	s.away.Store(false)
 	x = startNode(t, broker, s, "b")
-	awaitShares(t, "three share", a, x, c)
-	x.bus.Close() // it dies
-	awaitShares(t, "two share what a dead one had", a, c)
+	meshtest.AwaitShares(t, "three share", a, x, c)
+	x.Bus.Close() // it dies
+	meshtest.AwaitShares(t, "two share what a dead one had", a, c)
 	cancel()
 	writers.Wait()
 	total := 0
