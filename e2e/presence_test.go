@@ -10,17 +10,20 @@ import (
 	"github.com/chatmesh/chatmesh/e2e/raw"
 )
 
-type presence struct {
-	UserID   string    `json:"user_id"`
-	Online   bool      `json:"online"`
-	LastSeen time.Time `json:"last_seen"`
+// standing is how somebody is told to be.
+type standing struct {
+	UserID    string    `json:"user_id"`
+	Online    bool      `json:"online"`
+	State     string    `json:"state"`
+	LastSeen  time.Time `json:"last_seen"`
+	Invisible bool      `json:"invisible"`
 }
 
 // presenceOf asks over HTTP for the presence of somebody, and returns whether there was an answer.
-func (p *person) presenceOf(other *person) (presence, bool) {
+func (p *person) presenceOf(other *person) (standing, bool) {
 	p.t.Helper()
 	var a struct {
-		Presence []presence `json:"presence"`
+		Presence []standing `json:"presence"`
 	}
 	p.must(http.StatusOK, http.MethodGet, "/v1/presence?"+url.Values{"user": {other.id}}.Encode(), nil, &a)
 	for _, e := range a.Presence {
@@ -31,7 +34,7 @@ func (p *person) presenceOf(other *person) (presence, bool) {
 	if len(a.Presence) > 0 {
 		p.t.Errorf("asked for %s: got %+v", other.id, a.Presence)
 	}
-	return presence{}, false
+	return standing{}, false
 }
 
 // presenceFrames are what a socket was told of somebody.
@@ -39,20 +42,26 @@ func presenceFrames(s *raw.Socket, of *person) []raw.Frame {
 	return s.Frames(func(f raw.Frame) bool { return f.Type == "presence" && f.User() == of.id })
 }
 
-// toldOnline waits until the latest that a socket was told of somebody is online.
-func toldOnline(t *testing.T, s *raw.Socket, of *person, online bool) raw.Frame {
+// toldThat waits until the last that a socket was told of somebody is as it should be, and returns it.
+func toldThat(t *testing.T, s *raw.Socket, of *person, want string, is func(raw.Frame) bool) raw.Frame {
 	t.Helper()
 	var last raw.Frame
-	what := map[bool]string{true: of.name + " is online", false: of.name + " is offline"}[online]
-	eventually(t, 2*raw.Patience, what, func() bool {
-		told := presenceFrames(s, of)
-		if len(told) == 0 {
+	eventually(t, 2*raw.Patience, of.name+" is told to be "+want, func() bool {
+		frames := presenceFrames(s, of)
+		if len(frames) == 0 {
 			return false
 		}
-		last = told[len(told)-1]
-		return last.Online != nil && *last.Online == online
+		last = frames[len(frames)-1]
+		return is(last)
 	})
 	return last
+}
+
+// toldOnline waits until the last that a socket was told of somebody is that they are online, or that they are not.
+func toldOnline(t *testing.T, s *raw.Socket, of *person, online bool) raw.Frame {
+	t.Helper()
+	what := map[bool]string{true: "online", false: "offline"}[online]
+	return toldThat(t, s, of, what, func(f raw.Frame) bool { return f.Online != nil && *f.Online == online })
 }
 
 func TestPresenceFollowsTheConnectionsOfAPerson(t *testing.T) {

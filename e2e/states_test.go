@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"slices"
 	"testing"
 	"time"
@@ -12,15 +11,6 @@ import (
 	"github.com/chatmesh/chatmesh/e2e/program"
 	"github.com/chatmesh/chatmesh/e2e/raw"
 )
-
-// standing is how somebody is told to be.
-type standing struct {
-	UserID    string    `json:"user_id"`
-	Online    bool      `json:"online"`
-	State     string    `json:"state"`
-	LastSeen  time.Time `json:"last_seen"`
-	Invisible bool      `json:"invisible"`
-}
 
 func standingIn(f raw.Frame) (s standing) {
 	_ = json.Unmarshal(f.Raw, &s)
@@ -32,9 +22,8 @@ func standingIn(f raw.Frame) (s standing) {
 func (p *person) standingOf(other *person, want string, is func(standing) bool) {
 	p.t.Helper()
 	eventually(p.t, raw.Patience, p.name+" is answered: "+want, func() bool {
-		var a struct{ Presence []standing }
-		p.must(http.StatusOK, http.MethodGet, "/v1/presence?"+url.Values{"user": {other.id}}.Encode(), nil, &a)
-		return len(a.Presence) == 1 && is(a.Presence[0])
+		s, told := p.presenceOf(other)
+		return told && is(s)
 	})
 }
 
@@ -54,15 +43,7 @@ func (p *person) watching(other *person) *raw.Socket {
 // told waits until the last that a socket was told of somebody is a state, and returns it.
 func told(t *testing.T, s *raw.Socket, of *person, state string) standing {
 	t.Helper()
-	var last standing
-	eventually(t, 2*raw.Patience, of.name+" is told to be "+state, func() bool {
-		frames := presenceFrames(s, of)
-		if len(frames) == 0 {
-			return false
-		}
-		last = standingIn(frames[len(frames)-1])
-		return last.State == state
-	})
+	last := standingIn(toldThat(t, s, of, state, func(f raw.Frame) bool { return standingIn(f).State == state }))
 	if last.Online != (state != "offline") {
 		t.Errorf("got %+v; want online of who is away too", last)
 	}
