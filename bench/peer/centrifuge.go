@@ -2,9 +2,7 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"os/exec"
-	"syscall"
 
 	"github.com/chatmesh/chatmesh/bench/driver"
 )
@@ -17,44 +15,25 @@ func Centrifuge() System {
 
 type centrifuge struct {
 	names
-	address string
-	server  *process
-	loop    *driver.Loop
+	served
 }
 
-func startCentrifuge(ctx context.Context, dir string) (_ Server, err error) {
+func startCentrifuge(ctx context.Context, dir string) (Server, error) {
 	program, err := goBuild(ctx, "./bench/servers/centrifuge")
 	if err != nil {
 		return nil, err
 	}
-	c := &centrifuge{}
-	defer func() {
-		if err != nil {
-			c.Stop()
-		}
-	}()
-	if c.loop, err = driver.NewLoop(); err != nil {
+	address, err := freeAddress()
+	if err != nil {
 		return nil, err
 	}
-	if c.address, err = freeAddress(); err != nil {
+	s, err := serve(ctx, exec.Command(program, "--listen", address), dir, "centrifuge", address)
+	if err != nil {
 		return nil, err
 	}
-	if c.server, err = startProcess(exec.Command(program, "--listen", c.address), dir, "centrifuge"); err != nil {
-		return nil, err
-	}
-	return c, c.server.listens(ctx, c.address)
+	return &centrifuge{served: s}, nil
 }
-
-func (c *centrifuge) PIDs() []int { return c.server.pids() }
 
 func (c *centrifuge) Dial(ctx context.Context, p Person, sink driver.Sink) (driver.Conn, error) {
 	return c.loop.Centrifuge(ctx, c.address, p.Name, append([]string{p.Name}, c.groupsOf(p)...), sink)
-}
-
-func (c *centrifuge) Stop() error {
-	var err error
-	if c.loop != nil {
-		err = c.loop.Close()
-	}
-	return errors.Join(err, c.server.stop(syscall.SIGTERM))
 }

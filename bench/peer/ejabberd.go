@@ -35,12 +35,10 @@ func ejabberdPackages(ctx context.Context) (unpacked, error) {
 
 type ejabberd struct {
 	names
+	served   // what clients see
 	packages unpacked
-	address  string // for clients
 	sqlPort  int
 	database *process
-	server   *process
-	loop     *driver.Loop
 }
 
 const ejabberdDomain = "localhost"
@@ -52,16 +50,16 @@ func startEjabberd(ctx context.Context, dir string) (_ Server, err error) {
 	}
 	defer func() {
 		if err != nil {
-			e.Stop()
+			err = errors.Join(err, e.stopDatabase())
 		}
 	}()
-	if e.loop, err = driver.NewLoop(); err != nil {
-		return nil, err
-	}
 	if err := e.startDatabase(ctx, dir); err != nil {
 		return nil, err
 	}
-	return e, e.startServer(ctx, dir)
+	if err := e.startServer(ctx, dir); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // unprivileged lets a program believe that it does not run as root, which PostgreSQL refuses to do.
@@ -122,7 +120,6 @@ func (e *ejabberd) startServer(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	e.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	// Only what is used; no limits of traffic. More connections to the database than the 10 by default, so that more commits share a sync:
 	// 30 % and more at 16 in flight. In rooms nobody is told who comes and goes, as is advised for large ones.
 	conf := fmt.Sprintf(`hosts: [%s]
@@ -168,14 +165,12 @@ modules:
 	cmd.Env = append(cmd.Env, "ROOTDIR="+filepath.Join(e.packages.dir, "usr/lib/erlang"), "BINDIR="+erts, "EMU=beam", "PROGNAME=erl",
 		"HOME="+dir, "ERL_LIBS="+apps, "ERL_MAX_PORTS=65536", "ERL_CRASH_DUMP_BYTES=0",
 		"EJABBERD_CONFIG_PATH="+path, "EJABBERD_LOG_PATH="+filepath.Join(dir, "ejabberd-server.log"))
-	if e.server, err = startProcess(cmd, dir, "ejabberd"); err != nil {
-		return err
-	}
-	return e.server.listens(ctx, e.address)
+	e.served, err = serve(ctx, cmd, dir, "ejabberd", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	return err
 }
 
 // PIDs are the server with its helpers, and the database with a process for each of the server's connections.
-func (e *ejabberd) PIDs() []int { return append(e.server.pids(), e.database.pids()...) }
+func (e *ejabberd) PIDs() []int { return append(e.served.PIDs(), e.database.pids()...) }
 
 // People writes the accounts where the server looks for them.
 func (e *ejabberd) People(ctx context.Context, n int) ([]Person, error) {
@@ -199,10 +194,6 @@ func (e *ejabberd) Dial(ctx context.Context, p Person, sink driver.Sink) (driver
 		Groups: e.groupsOf(p)}, sink)
 }
 
-func (e *ejabberd) Stop() error {
-	var err error
-	if e.loop != nil {
-		err = e.loop.Close()
-	}
-	return errors.Join(err, e.server.stop(syscall.SIGTERM), e.database.stop(syscall.SIGINT)) // SIGINT: it cuts its clients
-}
+func (e *ejabberd) Stop() error { return errors.Join(e.served.Stop(), e.stopDatabase()) }
+
+func (e *ejabberd) stopDatabase() error { return e.database.stop(syscall.SIGINT) } // which cuts its clients

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/chatmesh/chatmesh/bench/driver"
 )
@@ -32,8 +30,8 @@ func JetStreamSingle() System {
 
 // relayServer is a server that believes people who they are.
 type relayServer struct {
-	chatmeshClients
-	process *process
+	served
+	clients chatmeshClients
 	names   atomic.Uint32
 }
 
@@ -55,24 +53,13 @@ func startRelay(name string, args ...string) func(context.Context, string) (Serv
 				args[i] = filepath.Join(dir, "data")
 			}
 		}
-		p, err := startProcess(exec.Command(program, args...), dir, name)
+		s, err := serve(ctx, exec.Command(program, args...), dir, name, address)
 		if err != nil {
 			return nil, err
 		}
-		s := &relayServer{process: p}
-		s.address = address
-		if err = p.listens(ctx, address); err == nil {
-			s.loop, err = driver.NewLoop()
-		}
-		if err != nil {
-			return nil, errors.Join(err, p.stop(syscall.SIGTERM))
-		}
-		return s, nil
+		return &relayServer{served: s, clients: chatmeshClients{loop: s.loop, address: s.address}}, nil
 	}
 }
-
-// PIDs is of Server.
-func (s *relayServer) PIDs() []int { return s.process.pids() }
 
 // People is of Server.
 func (s *relayServer) People(_ context.Context, n int) ([]Person, error) {
@@ -112,10 +99,5 @@ func (s *relayServer) Group(ctx context.Context, members []Person) (string, erro
 
 // Dial is of Server.
 func (s *relayServer) Dial(ctx context.Context, p Person, sink driver.Sink) (driver.Conn, error) {
-	return s.dial(ctx, "/ws?user="+p.Name, nil, "", sink)
-}
-
-// Stop is of Server.
-func (s *relayServer) Stop() error {
-	return errors.Join(s.loop.Close(), s.process.stop(syscall.SIGTERM))
+	return s.clients.dial(ctx, "/ws?user="+p.Name, nil, "", sink)
 }

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
-	"syscall"
 
 	"github.com/chatmesh/chatmesh/bench/driver"
 )
@@ -33,30 +31,18 @@ func mosquittoPackages(ctx context.Context) (unpacked, error) {
 
 type mosquitto struct {
 	names
-	address string
-	broker  *process
-	loop    *driver.Loop
+	served
 }
 
-func startMosquitto(ctx context.Context, dir string) (_ Server, err error) {
+func startMosquitto(ctx context.Context, dir string) (Server, error) {
 	packages, err := mosquittoPackages(ctx)
 	if err != nil {
-		return nil, err
-	}
-	m := &mosquitto{}
-	defer func() {
-		if err != nil {
-			m.Stop()
-		}
-	}()
-	if m.loop, err = driver.NewLoop(); err != nil {
 		return nil, err
 	}
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	m.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	// Without bounds on what waits for a client: above its bounds it drops messages, above 20 in flight it waits.
 	conf := fmt.Sprintf(`listener %d 127.0.0.1
 allow_anonymous true
@@ -79,24 +65,16 @@ log_type error
 	if err != nil {
 		return nil, err
 	}
-	if m.broker, err = startProcess(packages.command(context.WithoutCancel(ctx), program, "-c", path), dir, "mosquitto"); err != nil {
+	cmd := packages.command(context.WithoutCancel(ctx), program, "-c", path)
+	s, err := serve(ctx, cmd, dir, "mosquitto", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
 		return nil, err
 	}
-	return m, m.broker.listens(ctx, m.address)
+	return &mosquitto{served: s}, nil
 }
-
-func (m *mosquitto) PIDs() []int { return m.broker.pids() }
 
 func (m *mosquitto) Dial(ctx context.Context, p Person, sink driver.Sink) (driver.Conn, error) {
 	return m.loop.MQTT(ctx, m.address, p.Name, append([]string{p.Name}, m.groupsOf(p)...), sink)
-}
-
-func (m *mosquitto) Stop() error {
-	var err error
-	if m.loop != nil {
-		err = m.loop.Close()
-	}
-	return errors.Join(err, m.broker.stop(syscall.SIGTERM))
 }
 
 // names makes people and groups for systems in which a person is only a name: a name is the address, too. Who is in a group must be known

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 
 	"github.com/chatmesh/chatmesh/bench/driver"
 )
@@ -53,44 +52,23 @@ func setUpSocketIO(ctx context.Context) error {
 
 type socketIO struct {
 	names
-	address string
-	server  *process
-	loop    *driver.Loop
+	served
 }
 
-func startSocketIO(ctx context.Context, dir string) (_ Server, err error) {
-	s := &socketIO{}
-	defer func() {
-		if err != nil {
-			s.Stop()
-		}
-	}()
-	if s.loop, err = driver.NewLoop(); err != nil {
-		return nil, err
-	}
+func startSocketIO(ctx context.Context, dir string) (Server, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	s.address = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	cmd := exec.Command("node", filepath.Join(socketIOFolder(), "server.js"), strconv.Itoa(port))
 	cmd.Env = append(os.Environ(), "NODE_ENV=production")
-	if s.server, err = startProcess(cmd, dir, "socketio"); err != nil {
+	s, err := serve(ctx, cmd, dir, "socketio", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
 		return nil, err
 	}
-	return s, s.server.listens(ctx, s.address)
+	return &socketIO{served: s}, nil
 }
-
-func (s *socketIO) PIDs() []int { return s.server.pids() }
 
 func (s *socketIO) Dial(ctx context.Context, p Person, sink driver.Sink) (driver.Conn, error) {
 	return s.loop.SocketIO(ctx, s.address, append([]string{p.Name}, s.groupsOf(p)...), sink)
-}
-
-func (s *socketIO) Stop() error {
-	var err error
-	if s.loop != nil {
-		err = s.loop.Close()
-	}
-	return errors.Join(err, s.server.stop(syscall.SIGTERM))
 }
