@@ -122,31 +122,13 @@ func settle(ctx context.Context, data string, n int) ([]Person, error) {
 		return nil, err
 	}
 	people := make([]Person, n)
-	return people, each(ctx, n, 512, func(i int) error {
+	return people, Each(ctx, n, 512, func(i int) error {
 		u := store.User{ID: chat.UserID(fmt.Sprintf("bench%06d0000000000", i)), Name: fmt.Sprintf("bench%06d", i), DisplayName: fmt.Sprintf("Person %d", i), CreatedAt: chat.Now()}
 		session := store.Session{User: u.ID, ID: auth.NewSessionID(), CreatedAt: chat.Now(), ExpiresAt: chat.TimeOf(time.Now().Add(24 * time.Hour))}
 		token, _, err := signer.Sign(u.ID, session.ID)
 		people[i] = Person{Name: string(u.ID), Secret: token}
 		return errors.Join(err, db.CreateUser(ctx, u), db.CreateSession(ctx, session))
 	})
-}
-
-// each calls do with 0 to n-1, from many goroutines, until one fails.
-func each(ctx context.Context, n, goroutines int, do func(i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
-	for w := range goroutines {
-		wg.Go(func() {
-			for i := w; i < n && ctx.Err() == nil; i += goroutines {
-				if err := do(i); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return context.Cause(ctx)
 }
 
 // PIDs is of Server.

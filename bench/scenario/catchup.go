@@ -34,7 +34,7 @@ func catchup(ctx context.Context, r *Run) error {
 		return err
 	}
 	chats := make([]string, len(senders))
-	err = parallel(ctx, len(senders), 16, func(i int) (err error) {
+	err = peer.Each(ctx, len(senders), 16, func(i int) (err error) {
 		chats[i], _, err = r.Server.Direct(ctx, others[i], people[0])
 		return err
 	})

@@ -82,7 +82,7 @@ func (c *crowd) connect(ctx context.Context, people []peer.Person) ([]*person, e
 	for i := range joined {
 		joined[i] = c.join(people[i])
 	}
-	return joined, parallel(ctx, len(people), 64, func(i int) error { return joined[i].dial(ctx, c.run.Server.Dial) })
+	return joined, peer.Each(ctx, len(people), 64, func(i int) error { return joined[i].dial(ctx, c.run.Server.Dial) })
 }
 
 // dial connects somebody in the way of a system.

@@ -30,7 +30,7 @@ func mixed(ctx context.Context, r *Run) error {
 		who = append(who, p.a, p.b)
 	}
 	names := make([]string, len(who)/smallGroup) // made before anybody connects: some systems let people in when they do
-	err = parallel(ctx, len(names), 8, func(i int) (err error) {
+	err = peer.Each(ctx, len(names), 8, func(i int) (err error) {
 		names[i], err = r.Server.Group(ctx, who[i*smallGroup:(i+1)*smallGroup])
 		return err
 	})

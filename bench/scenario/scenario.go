@@ -153,7 +153,7 @@ func (r *Run) pairs(ctx context.Context, n int) ([]pair, error) {
 		return r.direct[:n], nil
 	}
 	r.direct = append(r.direct, make([]pair, n-from)...)
-	err = parallel(ctx, n-from, 16, func(i int) (err error) {
+	err = peer.Each(ctx, n-from, 16, func(i int) (err error) {
 		p := pair{a: people[2*(from+i)], b: people[2*(from+i)+1]}
 		p.to, p.back, err = r.Server.Direct(ctx, p.a, p.b)
 		r.direct[from+i] = p
@@ -163,24 +163,6 @@ func (r *Run) pairs(ctx context.Context, n int) ([]pair, error) {
 		r.direct = r.direct[:from]
 	}
 	return r.direct, err
-}
-
-// parallel calls do with 0 to n-1, from some goroutines, until one fails.
-func parallel(ctx context.Context, n, goroutines int, do func(i int) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
-	for w := range min(goroutines, n) {
-		wg.Go(func() {
-			for i := w; i < n && ctx.Err() == nil; i += goroutines {
-				if err := do(i); err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return context.Cause(ctx)
 }
 
 // pause waits, unless ctx ends or the crowd fails.
