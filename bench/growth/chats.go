@@ -61,13 +61,13 @@ func (g Chats) Run(ctx context.Context) (points []Point, err error) {
 	var m *system
 	defer func() {
 		if m != nil {
-			err = errors.Join(err, m.stop())
+			err = errors.Join(err, m.Stop())
 		}
 	}()
 	// Chats are made on a log that is synced now and then: it is not their making that is measured.
 	again := func(logSync string) error {
 		if m != nil {
-			if err := m.stop(); err != nil {
+			if err := m.Stop(); err != nil {
 				return err
 			}
 		}

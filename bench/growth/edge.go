@@ -38,12 +38,12 @@ type edge struct {
 }
 
 func newEdge(m *system) (*edge, error) {
-	b, err := bus.Connect(bus.Config{Name: "growth", URL: m.broker, Logger: slog.New(slog.DiscardHandler)})
+	b, err := bus.Connect(bus.Config{Name: "growth", URL: m.Broker, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil, err
 	}
 	e := &edge{bus: b, registry: prometheus.NewRegistry()}
-	if e.log, err = chatlog.New(chatlog.Config{Bus: b, Partitions: m.partitions, Older: chatlog.Remote{Bus: b}, Retention: retention,
+	if e.log, err = chatlog.New(chatlog.Config{Bus: b, Partitions: m.Partitions, Older: chatlog.Remote{Bus: b}, Retention: retention,
 		Logger: slog.New(slog.DiscardHandler), Metrics: e.registry}); err != nil {
 		b.Close()
 		return nil, err
@@ -134,12 +134,12 @@ const makers = 1024
 
 // makeChats makes the chats from up to, but without, to.
 func makeChats(ctx context.Context, m *system, from, to int) error {
-	b, err := bus.Connect(bus.Config{Name: "growth", URL: m.broker, Logger: slog.New(slog.DiscardHandler)})
+	b, err := bus.Connect(bus.Config{Name: "growth", URL: m.Broker, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	l, err := chatlog.New(chatlog.Config{Bus: b, Partitions: m.partitions, Older: unborn{}, Retention: retention, CacheChats: 4 * makers,
+	l, err := chatlog.New(chatlog.Config{Bus: b, Partitions: m.Partitions, Older: unborn{}, Retention: retention, CacheChats: 4 * makers,
 		Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err

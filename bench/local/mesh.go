@@ -4,69 +4,24 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
-	"regexp"
-	"sync"
 
-	"github.com/chatmesh/chatmesh/pkg/config"
+	"github.com/chatmesh/chatmesh/bench/inside"
 	"github.com/chatmesh/chatmesh/services/mesh"
 )
 
 // ours is chatmesh within this process.
-type ours struct {
-	// url is where clients call, broker where NATS is.
-	url, broker string
-	partitions  int
-	stop        func() error
-}
-
-var whereLine = regexp.MustCompile(`open (http://\S+?)/? .*(nats://[^\s)]+)`)
+type ours struct{ *inside.Mesh }
 
 // startOurs starts services with the broker and the store under dir, and returns when they are ready.
 func startOurs(ctx context.Context, dir string, services ...mesh.Service) (*ours, error) {
-	var cli struct{ config.Settings }
-	if _, err := config.Parse([]string{"--listen=127.0.0.1:0", "--admin-listen=127.0.0.1:0", "--nats-listen=127.0.0.1:0", "--rate-limits=off",
-		"--data=" + dir, "--node=bench"}, &cli); err != nil {
-		return nil, err
-	}
-	m, err := mesh.New(&cli.Settings, "0.0.0-bench", slog.New(slog.DiscardHandler), services...)
+	m, err := inside.Start(ctx, dir, []string{"--node=bench"}, services...)
 	if err != nil {
 		return nil, err
 	}
-	back, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	said, ended := make(said, 1), make(chan struct{})
-	var endErr error
-	go func() { defer close(ended); endErr = m.Run(back, said) }()
-	stop := sync.OnceValue(func() error { cancel(); <-ended; return endErr })
-	select {
-	case line := <-said:
-		found := whereLine.FindStringSubmatch(line)
-		if found == nil {
-			return nil, errors.Join(fmt.Errorf("a mesh said %q", line), stop())
-		}
-		return &ours{url: found[1], broker: found[2], partitions: cli.Partitions, stop: stop}, nil
-	case <-ended:
-		cancel()
-		return nil, errors.Join(errors.New("the mesh ended"), endErr)
-	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), stop())
-	}
-}
-
-// said takes what is written, as much as it holds.
-type said chan string
-
-// Write takes a line, or drops it.
-func (s said) Write(b []byte) (int, error) {
-	select {
-	case s <- string(b):
-	default:
-	}
-	return len(b), nil
+	return &ours{m}, nil
 }
 
 // call calls the API and reads the answer into out, which may be nil, or takes it as it came.
@@ -79,7 +34,7 @@ func (m *ours) call(ctx context.Context, method, path, token string, in, out any
 		}
 		body = bytes.NewReader(b)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, m.url+path, body)
+	r, err := http.NewRequestWithContext(ctx, method, m.URL+path, body)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func history(ctx context.Context, o Options) (figures []report.Figure, err error
 	if err != nil {
 		return nil, err
 	}
-	stop := func() error { return m.stop() }
+	stop := func() error { return m.Stop() }
 	defer func() { err = errors.Join(err, stop()) }()
 	ann, token, err := m.person(ctx, "ann")
 	if err != nil {
@@ -62,7 +62,7 @@ func history(ctx context.Context, o Options) (figures []report.Figure, err error
 	if err := forget(ctx, m, large); err != nil {
 		return nil, err
 	}
-	if err := m.stop(); err != nil {
+	if err := m.Stop(); err != nil {
 		return nil, err
 	}
 	folder := filepath.Join(o.Dir, "store")
@@ -105,12 +105,12 @@ func newGroup(ctx context.Context, m *ours, token, other string, messages int) (
 
 // forget waits until the store has all that was said, and lets the log forget a chat, as it does after its retention.
 func forget(ctx context.Context, m *ours, id chat.ID) error {
-	b, err := bus.Connect(bus.Config{Name: "bench", URL: m.broker, Logger: slog.New(slog.DiscardHandler)})
+	b, err := bus.Connect(bus.Config{Name: "bench", URL: m.Broker, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	for p := range m.partitions {
+	for p := range m.Partitions {
 		for {
 			waiting, err := b.Waiting(ctx, subject.ChatStream(p), subject.Persister)
 			if err != nil {
@@ -124,7 +124,7 @@ func forget(ctx context.Context, m *ours, id chat.ID) error {
 			}
 		}
 	}
-	p := subject.Partition(id, m.partitions)
+	p := subject.Partition(id, m.Partitions)
 	s, err := b.JetStream().Stream(ctx, subject.ChatStream(p))
 	if err != nil {
 		return err
