@@ -2,7 +2,6 @@ package chatlog
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
@@ -29,16 +28,10 @@ const (
 	askPause   = 20 * time.Millisecond
 )
 
-// asks gathers questions of what was sent: while a request is under way the others wait, and go out with the next. So that many cost little
-// more than one, and who comes alone waits for nobody.
+// asks gathers questions of what was sent.
 type asks struct {
+	*gathered[*question]
 	older together
-
-	mu      sync.Mutex // guards the following fields
-	waiting []*question
-	flights int
-	begun   time.Time // the last of them
-	ended   *sync.Cond
 }
 
 // question is one of those who wait.
@@ -51,24 +44,13 @@ type question struct {
 }
 
 func newAsks(older together) *asks {
-	a := &asks{older: older}
-	a.ended = sync.NewCond(&a.mu)
-	return a
-}
-
-// wait returns when nobody asks.
-func (a *asks) wait() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for a.flights > 0 {
-		a.ended.Wait()
-	}
+	return &asks{gather[*question](AskAtOnce, askFlights, askPause), older}
 }
 
 // ask asks what a person has sent.
 func (a *asks) ask(ctx context.Context, asked Asked) (Sent, error) {
 	q := &question{Asked: asked, ctx: ctx, done: make(chan struct{})}
-	if a.join(q, time.Now()) {
+	if a.add(q, time.Now()) {
 		go a.work() // ends when nobody waits; Run waits for it
 	}
 	select {
@@ -79,37 +61,23 @@ func (a *asks) ask(ctx context.Context, asked Asked) (Sent, error) {
 	}
 }
 
-// join adds a question to those that wait. Where it tells so, who called it must let work begin.
-func (a *asks) join(q *question, now time.Time) bool {
+// add adds a question to those that wait. Where it tells so, who called it must let work begin.
+func (a *asks) add(q *question, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.waiting = append(a.waiting, q)
-	if a.flights >= askFlights || a.flights > 0 && len(a.waiting) < AskAtOnce && now.Sub(a.begun) < askPause {
-		return false
-	}
-	a.flights++
-	return true
+	return a.join(q, now)
 }
 
-// take takes those that are asked next; none ends the work.
-func (a *asks) take(now time.Time) []*question {
+// next takes those that are asked next; none ends the work.
+func (a *asks) next(now time.Time) []*question {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	n := min(len(a.waiting), AskAtOnce)
-	some := a.waiting[:n:n]
-	a.waiting, a.begun = a.waiting[n:], now
-	if n == 0 {
-		a.waiting = nil
-		if a.flights--; a.flights == 0 {
-			a.ended.Broadcast()
-		}
-	}
-	return some
+	return a.take(now)
 }
 
 // work asks as long as somebody waits.
 func (a *asks) work() {
-	for some := a.take(time.Now()); len(some) > 0; some = a.take(time.Now()) {
+	for some := a.next(time.Now()); len(some) > 0; some = a.next(time.Now()) {
 		for len(some) > 0 {
 			some = a.answer(some)
 		}

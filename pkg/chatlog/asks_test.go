@@ -36,17 +36,17 @@ func TestQuestionsThatWaitAreAskedTogetherAndEachGetsItsOwnAnswer(t *testing.T) 
 		q := &question{Asked: Asked{Chat: chat.ID(fmt.Sprint("c", n)), Sender: "ann", Since: chat.Seq(n)}, ctx: t.Context(), done: make(chan struct{})}
 		all = append(all, q)
 		if n == 0 {
-			if !a.join(q, begin) {
+			if !a.add(q, begin) {
 				t.Error("the first finds nobody who asks; want it to begin")
 			}
 			a.begun = begin
 			continue
 		}
-		if first := a.join(q, begin); first != (n >= AskAtOnce-1 && n < AskAtOnce+2+askFlights) {
+		if first := a.add(q, begin); first != (n >= AskAtOnce-1 && n < AskAtOnce+2+askFlights) {
 			t.Errorf("question %d begins: %t; want another request only where one is full", n, first)
 		}
 	}
-	for range a.flights {
+	for range a.flying {
 		a.work() // the last of them find nothing
 	}
 	for n, q := range all {
@@ -79,10 +79,10 @@ func TestAQuestionDoesNotWaitLongForARequestThatHangs(t *testing.T) {
 	a := newAsks(&teller{most: 1})
 	now := time.Now()
 	one := func() *question { return &question{ctx: t.Context(), done: make(chan struct{})} }
-	if !a.join(one(), now) || len(a.take(now)) != 1 {
+	if !a.add(one(), now) || len(a.next(now)) != 1 {
 		t.Fatal("the first does not begin")
 	}
-	if a.join(one(), now.Add(askPause/2)) || !a.join(one(), now.Add(askPause)) {
+	if a.add(one(), now.Add(askPause/2)) || !a.add(one(), now.Add(askPause)) {
 		t.Error("want a second request after a while, and not before")
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
+	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
@@ -12,35 +12,19 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
-// Chats that are not remembered are read together: while the broker answers for some, the others wait and go out with the next get. So
-// that many of them cost little more than one, and who comes alone waits for nobody.
+// Chats that are not remembered are read together.
 
 // loadAtOnce is how many chats one get asks for. The broker answers it before what else the connection has sent.
 const loadAtOnce = 64
 
 // loader reads the chats of one partition.
 type loader struct {
-	mu      sync.Mutex // guards the following fields
-	waiting []*load
-	by      map[chat.ID]*load // those that wait
-	// busy says that a goroutine reads; it ends when nobody waits. ended is told of it.
-	busy  bool
-	ended *sync.Cond
+	*gathered[*load]
+	by map[chat.ID]*load // guarded by mu; those that wait
 }
 
 func newLoader() *loader {
-	d := &loader{by: map[chat.ID]*load{}}
-	d.ended = sync.NewCond(&d.mu)
-	return d
-}
-
-// wait returns when nothing is read.
-func (d *loader) wait() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for d.busy {
-		d.ended.Wait()
-	}
+	return &loader{gather[*load](loadAtOnce, 1, 0), map[chat.ID]*load{}}
 }
 
 // load is a chat that is read, for all who wait for it.
@@ -54,7 +38,7 @@ type load struct {
 // last returns the last event and the state of a chat, as the broker has them after the call.
 func (l *Log) last(ctx context.Context, id chat.ID) ([]*bus.Msg, error) {
 	p := l.Partition(id)
-	w, first := l.loads[p].join(id)
+	w, first := l.loads[p].read(id)
 	if first {
 		go l.loads[p].work(l.bus, p) // ends when nobody waits; Run waits for it
 	}
@@ -66,39 +50,32 @@ func (l *Log) last(ctx context.Context, id chat.ID) ([]*bus.Msg, error) {
 	}
 }
 
-// join adds a chat to those that wait. Where nobody reads, who called it must let work begin.
-func (d *loader) join(id chat.ID) (w *load, first bool) {
+// read adds a chat to those that wait. Where nobody reads, who called it must let work begin.
+func (d *loader) read(id chat.ID) (w *load, first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if w := d.by[id]; w != nil {
 		return w, false
 	}
 	w = &load{id: id, done: make(chan struct{})}
-	d.waiting, d.by[id] = append(d.waiting, w), w
-	first = !d.busy
-	d.busy = true
-	return w, first
+	d.by[id] = w
+	return w, d.join(w, time.Time{}) // of one flight the time does not matter
 }
 
-// take takes those that are read next; none ends the work.
-func (d *loader) take() []*load {
+// next takes those that are read next; none ends the work.
+func (d *loader) next() []*load {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := min(len(d.waiting), loadAtOnce)
-	some := d.waiting[:n:n]
-	d.waiting = d.waiting[n:]
+	some := d.take(time.Time{})
 	for _, w := range some {
 		delete(d.by, w.id)
-	}
-	if d.busy = n > 0; !d.busy {
-		d.ended.Broadcast()
 	}
 	return some
 }
 
 // work reads as long as somebody waits. One get takes 5 s at most.
 func (d *loader) work(b *bus.Bus, p int) {
-	for some := d.take(); len(some) > 0; some = d.take() {
+	for some := d.next(); len(some) > 0; some = d.next() {
 		subjects := make([]string, len(some))
 		for i, w := range some {
 			subjects[i] = subject.LogAndState(p, w.id)

@@ -9,30 +9,30 @@ import (
 
 func TestChatsThatAreAskedForWhileOthersAreReadAreReadTogether(t *testing.T) {
 	d := newLoader()
-	if _, first := d.join("c0"); !first {
+	if _, first := d.read("c0"); !first {
 		t.Error("the first finds nobody who reads; want it to begin")
 	}
-	if some := d.take(); len(some) != 1 || some[0].id != "c0" {
+	if some := d.next(); len(some) != 1 || some[0].id != "c0" {
 		t.Fatalf("got %d chats; want c0", len(some))
 	}
 	for i := range loadAtOnce + 2 {
 		id := chat.ID(fmt.Sprint("d", i))
-		w, first := d.join(id)
-		if again, _ := d.join(id); first || again != w {
+		w, first := d.read(id)
+		if again, _ := d.read(id); first || again != w {
 			t.Fatalf("%s begins %t, is read again %t; want it to wait, once for all", id, first, again != w)
 		}
 	}
-	if some := d.take(); len(some) != loadAtOnce || some[0].id != "d0" {
+	if some := d.next(); len(some) != loadAtOnce || some[0].id != "d0" {
 		t.Errorf("got %d chats; want %d, those that have waited longest", len(some), loadAtOnce)
 	}
-	if some := d.take(); len(some) != 2 {
+	if some := d.next(); len(some) != 2 {
 		t.Errorf("got %d chats; want the other two", len(some))
 	}
-	if some := d.take(); len(some) != 0 {
+	if some := d.next(); len(some) != 0 {
 		t.Errorf("got %d chats; want none", len(some))
 	}
 	d.wait() // nobody reads any more
-	if _, first := d.join("c0"); !first {
+	if _, first := d.read("c0"); !first {
 		t.Error("what was read goes on for ever; want it to begin again")
 	}
 }
