@@ -58,14 +58,7 @@ func waitShortly(f func()) {
 }
 
 // pause waits, or less where the store is closed.
-func (s *Store) pause(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.life.Done():
-	}
-}
+func (s *Store) pause(d time.Duration) { _ = sleep(s.life, d) }
 
 // set says what calls get from now on. A change is logged.
 func (s *Store) set(session *gocqlx.Session, why error) {

@@ -68,12 +68,8 @@ func (o Options) lock(ctx context.Context, session gocqlx.Session, owner string)
 			o.Log.Info("somebody else runs the migrations; waiting")
 			told = true
 		}
-		t := time.NewTimer(300 * time.Millisecond)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return errors.Join(ErrLocked, ctx.Err(), err)
+		if ended := sleep(ctx, 300*time.Millisecond); ended != nil {
+			return errors.Join(ErrLocked, ended, err)
 		}
 	}
 }

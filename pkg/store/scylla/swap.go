@@ -1,6 +1,7 @@
 package scylla
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"time"
@@ -28,12 +29,8 @@ func (c call) swap(try, look func() (decided bool, err error)) error {
 		if isFinal(err) {
 			return err
 		}
-		t := time.NewTimer(wait/2 + rand.N(wait))
-		select {
-		case <-t.C:
-		case <-c.ctx.Done():
-			t.Stop()
-			return errors.Join(c.ctx.Err(), err)
+		if ended := sleep(c.ctx, wait/2+rand.N(wait)); ended != nil {
+			return errors.Join(ended, err)
 		}
 	}
 }
@@ -54,12 +51,20 @@ func (c call) patiently(read func() error) error {
 		if err == nil || errors.Is(err, gocql.ErrNotFound) || isFinal(err) {
 			return err
 		}
-		t := time.NewTimer(wait/2 + rand.N(wait))
-		select {
-		case <-t.C:
-		case <-c.ctx.Done():
-			t.Stop()
-			return errors.Join(c.ctx.Err(), err)
+		if ended := sleep(c.ctx, wait/2+rand.N(wait)); ended != nil {
+			return errors.Join(ended, err)
 		}
+	}
+}
+
+// sleep waits for d, or fails with the end of ctx.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
