@@ -37,6 +37,19 @@ func (p Profile) Apply(u *User) {
 	}
 }
 
+// ReplacePassword replaces the hash of the password if it still is old, or is next already. It fails with ErrNotFound where the account is
+// deleted, else with ErrConflict.
+func (u *User) ReplacePassword(old, next string) error {
+	switch {
+	case !u.Deleted.IsZero():
+		return ErrNotFound
+	case u.PasswordHash != old && u.PasswordHash != next:
+		return ErrConflict
+	}
+	u.PasswordHash = next
+	return nil
+}
+
 // CheckNew fails with BadRequest where a person who is new has what only somebody who is there can have.
 func (u *User) CheckNew() error {
 	if u.Status != "" || u.Picture != "" || !u.Deleted.IsZero() {

@@ -64,16 +64,7 @@ func (s *Store) SetProfile(ctx context.Context, user chat.UserID, p store.Profil
 
 // SetPassword replaces the hash of the password if it still is old, or is next already. It fails with ErrNotFound or ErrConflict.
 func (s *Store) SetPassword(ctx context.Context, user chat.UserID, old, next string) error {
-	_, err := s.account(ctx, "set password", user, func(_ *tx, u *store.User) error {
-		switch {
-		case !u.Deleted.IsZero():
-			return store.ErrNotFound
-		case u.PasswordHash != old && u.PasswordHash != next:
-			return store.ErrConflict
-		}
-		u.PasswordHash = next
-		return nil
-	})
+	_, err := s.account(ctx, "set password", user, func(_ *tx, u *store.User) error { return u.ReplacePassword(old, next) })
 	return err
 }
 

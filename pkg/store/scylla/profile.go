@@ -207,16 +207,7 @@ func (s *Store) SetPassword(ctx context.Context, user chat.UserID, old, next str
 		if err := checkIDs("user", user); err != nil {
 			return err
 		}
-		_, a, err := c.changeUser(user, func(u *store.User, _ *bool) error {
-			switch {
-			case !u.Deleted.IsZero():
-				return store.ErrNotFound
-			case u.PasswordHash != old && u.PasswordHash != next:
-				return store.ErrConflict
-			}
-			u.PasswordHash = next
-			return nil
-		})
+		_, a, err := c.changeUser(user, func(u *store.User, _ *bool) error { return u.ReplacePassword(old, next) })
 		if err == nil && a.PasswordHash != "" {
 			// The old hash is of no use any more. If it stays this time, it goes with the next password.
 			if err := c.strip(a, false); err != nil {
