@@ -8,6 +8,7 @@ package store
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
 )
@@ -22,6 +23,16 @@ var (
 	// ErrConflict says that a compare-and-set found another value.
 	ErrConflict = errors.New("changed meanwhile")
 )
+
+// plain are the errors of every implementation whose text is a constant.
+var plain = []error{ErrNotFound, ErrTaken, ErrConflict, context.Canceled, context.DeadlineExceeded}
+
+// Plain tells whether the text of an error may be shown: it is a constant, one of those that the implementation names included, or a
+// sentence for clients. Any other may quote keys, and with them names and ids.
+func Plain(err error, named []error) bool {
+	is := func(p error) bool { return errors.Is(err, p) }
+	return slices.ContainsFunc(plain, is) || slices.ContainsFunc(named, is) || errors.As(err, new(*chat.Error))
+}
 
 // Entry is an event on its way from the log into the store.
 type Entry struct {

@@ -1,7 +1,6 @@
 package pebble
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +8,6 @@ import (
 	lsm "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/redact"
 
-	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/store"
 )
 
@@ -39,21 +37,14 @@ func fail(op string, err error) error {
 	return fmt.Errorf("pebble: %s: %w", op, quiet(err))
 }
 
-// plain are the errors whose text is known to be a constant.
+// plain are the errors of this package whose text is known to be a constant.
 var plain = []error{
-	store.ErrNotFound, store.ErrTaken, store.ErrConflict,
 	ErrHeld, ErrClosed, ErrFull, ErrFailed, ErrVersion, errDamaged,
-	context.Canceled, context.DeadlineExceeded,
 }
 
 // quiet hides what the engine may put into the text of an error: keys, and with them names and ids.
 func quiet(err error) error {
-	for _, p := range plain {
-		if errors.Is(err, p) {
-			return err
-		}
-	}
-	if e := (*chat.Error)(nil); errors.As(err, &e) {
+	if store.Plain(err, plain) {
 		return err
 	}
 	return redacted{err}

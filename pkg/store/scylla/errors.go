@@ -1,14 +1,12 @@
 package scylla
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 
 	"github.com/gocql/gocql"
 
-	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/store"
 )
 
@@ -39,22 +37,15 @@ func fail(op string, err error) error {
 	return fmt.Errorf("scylla: %s: %w", op, quiet(err))
 }
 
-// plain are the errors whose text is known to be a constant, or to name versions, files and hosts only.
+// plain are the errors of this package and of the driver whose text is known to be a constant, or to name versions, files and hosts only.
 var plain = []error{
-	store.ErrNotFound, store.ErrTaken, store.ErrConflict,
 	ErrClosed, ErrUnreachable, ErrOlder, ErrNewer, ErrChanged, ErrLocked, errDamaged,
-	context.Canceled, context.DeadlineExceeded,
 	gocql.ErrNoConnections, gocql.ErrTimeoutNoResponse, gocql.ErrConnectionClosed, gocql.ErrSessionClosed, gocql.ErrUnavailable,
 }
 
 // quiet hides what the server may put into the text of an error: a failed request can quote keys and values.
 func quiet(err error) error {
-	for _, p := range plain {
-		if errors.Is(err, p) {
-			return err
-		}
-	}
-	if e := (*chat.Error)(nil); errors.As(err, &e) {
+	if store.Plain(err, plain) {
 		return err
 	}
 	return redacted{err}
