@@ -30,4 +30,9 @@ export class Actions {
   async react(chat: string, seq: number, emoji: string, remove: boolean): Promise<void> {
     await this.request({ type: "react", chat, seq, emoji, ...(remove ? { remove } : {}) }, ACK_WITHIN_MS);
   }
+
+  /** pin pins a message to its chat, or takes it down. */
+  async pin(chat: string, seq: number, remove: boolean): Promise<void> {
+    await this.request({ type: "pin", chat, seq, ...(remove ? { remove } : {}) }, ACK_WITHIN_MS);
+  }
 }

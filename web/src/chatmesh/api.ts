@@ -3,6 +3,7 @@
 import { ChatError, codeOf } from "./errors";
 import { type Call, type HttpOptions, httpCall } from "./http";
 import { sleep } from "./locks";
+import { type Pin, parsePins } from "./pins";
 import type { Tokens } from "./tokens";
 import {
   type Chat,
@@ -138,6 +139,25 @@ export class Api {
   async history(id: string, limit: number, before = 0): Promise<Page> {
     const query = `limit=${limit}${before ? `&before=${before}` : ""}`;
     return parsePage(await this.call({ method: "GET", path: `${at(id)}/messages?${query}` }));
+  }
+
+  /** pins lists the pinned messages of a chat, at most 50, their texts cut after 1,000 code points. */
+  async pins(id: string): Promise<readonly Pin[]> {
+    return parsePins(await this.call({ method: "GET", path: `${at(id)}/pins` }));
+  }
+
+  /** mute keeps a chat silent until a time, or not at all any more with null. */
+  async mute(id: string, until: string | null): Promise<void> {
+    await this.call({ method: "PUT", path: `${at(id)}/settings`, body: { muted_until: until } });
+  }
+
+  /** block fails with conflict for whom has blocked as many as the server allows. */
+  async block(user: string): Promise<void> {
+    await this.call({ method: "PUT", path: `/v1/blocks/${encodeURIComponent(user)}` });
+  }
+
+  async unblock(user: string): Promise<void> {
+    await this.call({ method: "DELETE", path: `/v1/blocks/${encodeURIComponent(user)}` });
   }
 
   async presence(users: readonly string[]): Promise<readonly Presence[]> {

@@ -2,6 +2,7 @@
 
 import { ChatLog } from "./chatlog";
 import { fold, isLater } from "./fold";
+import { Pins } from "./pins";
 import type { Change, Chat, ChatKind, LogEvent, Member, Message } from "./types";
 import { Unread } from "./unread";
 
@@ -23,6 +24,9 @@ export interface Entry {
   /** placed says whether the log's tail is where the chat was found, not just its beginning. */
   placed: boolean;
   readonly unread: Unread;
+  readonly pins: Pins;
+  /** mutedUntil is a time, or "" where this user has not muted the chat. */
+  mutedUntil: string;
 }
 
 export class Chats {
@@ -58,6 +62,7 @@ export class Chats {
       if (chat.members) entry.members = chat.members;
     }
     if (chat.peer) entry.peer = chat.peer;
+    if (chat.muted_until !== undefined) entry.mutedUntil = chat.muted_until;
     if (chat.members) this.takeMembers(entry, chat.members);
     if (chat.last_message) this.listed(entry, chat.last_message, asOf);
     if (old && chat.unread !== undefined) {
@@ -86,6 +91,7 @@ export class Chats {
   /** happened takes an event that has just joined the chat's log. */
   happened(entry: Entry, event: LogEvent): void {
     if (isLater(event) && entry.lastMessage) entry.lastMessage = fold(entry.lastMessage, event);
+    entry.pins.happened(event, (seq) => held(entry, seq));
     if (event.type === "edit" || event.type === "deletion" || event.type === "reaction") return;
     this.sortLike([entry.id]);
     if (event.type === "message") {
@@ -110,6 +116,7 @@ export class Chats {
   /** hide takes messages out of the sight of this user, and reports whether the list has to say what is the last one now. */
   hide(entry: Entry, seqs: readonly number[]): boolean {
     entry.log.hide(seqs);
+    entry.pins.drop(seqs);
     if (!entry.lastMessage || !seqs.includes(entry.lastMessage.seq)) return false;
     entry.lastMessage =
       entry.log.events.flatMap((event) => (event.type === "message" ? [event] : [])).at(-1) ?? null;
@@ -139,6 +146,8 @@ export class Chats {
       log: new ChatLog(last),
       placed: chat.last_seq !== undefined,
       unread: new Unread(chat.read_seq ?? 0, chat.unread ?? 0, last),
+      pins: new Pins(),
+      mutedUntil: chat.muted_until ?? "",
     };
     this.entries.set(chat.id, entry);
     this.order = [chat.id, ...this.order];
@@ -169,6 +178,12 @@ export class Chats {
         entry.members?.map((member) => (member.user_id === user ? { ...member, role } : member)) ?? null;
     }
   }
+}
+
+/** held finds a message as it stands here. */
+function held(entry: Entry, seq: number): Message | undefined {
+  const found = entry.log.events.find((event) => event.seq === seq) ?? entry.lastMessage;
+  return found?.type === "message" && found.seq === seq && !found.deleted ? found : undefined;
 }
 
 function note(entry: Entry, message: Message): void {

@@ -1,64 +1,7 @@
 import { beforeEach, describe, expect, test, vi } from "vitest";
-import { change, deletion, edit, message, seqs, settle, Wires } from "../testing/fakes";
-import type { Api } from "./api";
-import { ChatClient } from "./client";
-import { ChatError } from "./errors";
+import { change, deletion, edit, message, seqs, settle } from "../testing/fakes";
+import { chat, me, stage } from "../testing/stage";
 import { MemoryStorage } from "./storage";
-import type { Tokens } from "./tokens";
-import type { Chat, LogEvent, Page, User } from "./types";
-
-const me: User = { id: "u1", username: "anna", display_name: "Anna" };
-
-function chat(id: string, rest: Partial<Chat> = {}): Chat {
-  return { id, kind: "group", title: id, last_seq: 5, read_seq: 5, unread: 0, members_count: 2, ...rest };
-}
-
-function page(events: readonly LogEvent[], hasMore = false): Page {
-  return { events, from: events[0]?.seq ?? 0, to: events.at(-1)?.seq ?? 0, hasMore };
-}
-
-/** stage is a client whose server is a few lists that a test changes as it likes. */
-async function stage(list: Chat[], store = new MemoryStorage()) {
-  const server = { list, history: [] as LogEvent[], lists: 0, fetched: [] as string[] };
-  const find = (id: string) => server.list.find((item) => item.id === id);
-  const api = {
-    chats: async () => {
-      server.lists++;
-      return { chats: server.list, next: "" };
-    },
-    chat: async (id: string) => {
-      server.fetched.push(id);
-      const found = find(id);
-      if (!found) throw new ChatError("not_found", "no such chat");
-      return { ...found, members: [{ user_id: me.id, role: "owner" }] };
-    },
-    history: async (_id: string, limit: number, before = Number.POSITIVE_INFINITY) => {
-      const all = server.history.filter((event) => event.seq < before);
-      return page(all.slice(-limit), all.length > limit);
-    },
-    usersById: async () => [],
-  };
-  const wires = new Wires();
-  const tokens = { access: async () => "t1", renew: async () => "t2" };
-  const client = new ChatClient({
-    api: api as unknown as Api,
-    tokens: tokens as unknown as Tokens,
-    me,
-    store,
-    open: wires.open,
-    random: () => 0,
-  });
-  client.start();
-  await settle();
-  wires.last.welcome();
-  await settle();
-  const entry = (id: string) => {
-    const found = client.chats.get(id);
-    if (!found) throw new Error(`no chat ${id}`);
-    return found;
-  };
-  return { server, wires, client, entry, store };
-}
 
 describe("the client", () => {
   beforeEach(() => {
@@ -158,7 +101,7 @@ describe("the client", () => {
   test("a send is shown at once, acked into the log, and not doubled by its event", async () => {
     const { wires, client, entry } = await stage([chat("c1")]);
     await client.open("c1");
-    client.send("c1", "hello");
+    client.outgoing.send("c1", "hello");
     const frame = wires.last.of("send")[0];
     expect(frame).toMatchObject({ chat: "c1", text: "hello" });
     expect(client.outbox.of("c1").length).toBe(1);
@@ -173,7 +116,7 @@ describe("the client", () => {
 
   test("an ack ahead of others' events shows what is missing", async () => {
     const { wires, client, entry } = await stage([chat("c1")]);
-    client.send("c1", "hello");
+    client.outgoing.send("c1", "hello");
     const id = wires.last.of("send")[0]?.client_id;
     wires.last.answer("send", { type: "ack", chat: "c1", client_id: id, seq: 7 });
     await settle();
@@ -189,7 +132,7 @@ describe("the client", () => {
   test("after a reload an unacked text is sent again, and a duplicate ack ends it", async () => {
     const store = new MemoryStorage();
     const before = await stage([chat("c1")], store);
-    before.client.send("c1", "hello");
+    before.client.outgoing.send("c1", "hello");
     const id = before.wires.last.of("send")[0]?.client_id;
     before.client.stop();
     const after = await stage([chat("c1", { last_seq: 6, read_seq: 6 })], store);
@@ -317,7 +260,7 @@ describe("the client", () => {
 
   test("the stub of an own message ends its copy in the outbox and in the browser", async () => {
     const { wires, client, store } = await stage([chat("c1")]);
-    client.send("c1", "a secret");
+    client.outgoing.send("c1", "a secret");
     const id = client.outbox.of("c1")[0]?.client_id ?? "";
     const stub = { type: "message", chat: "c1", seq: 6, sender: "u1", client_id: id, sent_at: "t" };
     wires.last.receive({ ...stub, deleted: { seq: 7, by: "u1", at: "t" } });
@@ -328,7 +271,7 @@ describe("the client", () => {
 
   test("an answer goes out with the message that it answers, also after a reload", async () => {
     const { wires, client, store } = await stage([chat("c1")]);
-    client.send("c1", "yes", 4);
+    client.outgoing.send("c1", "yes", 4);
     expect(wires.last.of("send")[0]).toMatchObject({ text: "yes", reply_to: 4 });
     const again = await stage([chat("c1")], store);
     expect(again.wires.last.of("send")[0]).toMatchObject({ text: "yes", reply_to: 4 });
@@ -344,6 +287,84 @@ describe("the client", () => {
     wires.last.answer("react", { type: "error", code: "conflict", message: "too many" });
     await expect(reacted).rejects.toMatchObject({ code: "conflict" });
     expect(wires.last.of("edit")[0]).toMatchObject({ seq: 4, text: "better" });
+  });
+
+  test("what is pinned is read when a chat is opened, and followed from then on", async () => {
+    const { wires, client, server, entry } = await stage([chat("c1")]);
+    server.history = [message(4), message(5)];
+    server.pins = [{ seq: 2, by: "u2", at: "t", message: message(2) }];
+    await client.open("c1");
+    await settle();
+    const pinned = () => entry("c1").pins.list?.map((pin) => pin.seq);
+    expect(pinned()).toEqual([2]);
+    wires.last.receive({ ...change(6, { change: "pinned", target: 4 }), n: 2 });
+    expect(pinned()).toEqual([2, 4]);
+    wires.last.receive({ ...change(7, { change: "unpinned", target: 2 }), n: 2 });
+    expect(pinned()).toEqual([4]);
+    wires.last.receive({ type: "hidden", chat: "c1", seqs: [4] });
+    expect(pinned()).toEqual([]);
+    server.pins = [{ seq: 1, by: "u2", at: "t", message: message(1) }];
+    wires.last.receive({ ...change(8, { change: "pinned", target: 1 }), n: 2 });
+    await settle();
+    expect(pinned()).toEqual([1]);
+  });
+
+  test("a message far back is found page by page, one that is not there is not", async () => {
+    const { client, server, entry } = await stage([chat("c1", { last_seq: 1_000 })]);
+    server.history = Array.from({ length: 1_000 }, (_, at) => message(at + 1)).filter(
+      ({ seq }) => seq !== 40,
+    );
+    await client.open("c1");
+    expect(await client.loadBack("c1", 980)).toBe(true);
+    expect(entry("c1").log.head).toBe(951);
+    expect(await client.loadBack("c1", 500)).toBe(true);
+    expect(entry("c1").log.head).toBe(351);
+    expect(await client.loadBack("c1", 40)).toBe(false);
+    expect(entry("c1").log.events).toHaveLength(entry("c1").log.head === 1 ? 999 : 800);
+  });
+
+  test("a message that is too far back is given up", async () => {
+    const { client, server, entry } = await stage([chat("c1", { last_seq: 6_000 })]);
+    server.history = Array.from({ length: 6_000 }, (_, at) => message(at + 1));
+    await client.open("c1");
+    expect(await client.loadBack("c1", 1)).toBe(false);
+    expect(entry("c1").log.events).toHaveLength(50 + 25 * 200);
+  });
+
+  test("a chat is muted by the list, on another device, and here", async () => {
+    const { wires, client, server, entry } = await stage([
+      chat("c1", { muted_until: "2100-01-01T00:00:00Z" }),
+    ]);
+    expect(entry("c1").mutedUntil).toBe("2100-01-01T00:00:00Z");
+    wires.last.receive({ type: "settings", chat: "c1", muted_until: null, archived: false });
+    expect(entry("c1").mutedUntil).toBe("");
+    await client.mute("c1", "2200-01-01T00:00:00Z");
+    expect(entry("c1").mutedUntil).toBe("2200-01-01T00:00:00Z");
+    server.list = [chat("c1")];
+    wires.last.receive({ type: "resync" });
+    await settle();
+    expect(entry("c1").mutedUntil).toBe("2200-01-01T00:00:00Z");
+  });
+
+  test("a list that was read before a chat was muted is read once more", async () => {
+    const { wires, server, entry } = await stage([chat("c1", { muted_until: "" })]);
+    const lists = server.lists;
+    wires.last.receive({ type: "resync" });
+    wires.last.receive({ type: "settings", chat: "c1", muted_until: "2100-01-01T00:00:00Z" });
+    server.list = [chat("c1", { muted_until: "2100-01-01T00:00:00Z" })];
+    await settle();
+    expect([entry("c1").mutedUntil, server.lists - lists]).toEqual(["2100-01-01T00:00:00Z", 2]);
+  });
+
+  test("who is blocked loses sight of the other, and asks again when that is over", async () => {
+    const { wires, client } = await stage([chat("c1", { kind: "direct", peer: "u2" })]);
+    wires.last.receive({ type: "presence", user: "u2", online: true });
+    expect(client.people.online.get("u2")?.online).toBe(true);
+    wires.last.receive({ ...change(6, { change: "blocked" }), n: 1 });
+    expect(client.people.online.has("u2")).toBe(false);
+    const watches = wires.last.of("watch").length;
+    wires.last.receive({ ...change(7, { change: "unblocked" }), n: 1 });
+    expect(wires.last.of("watch").slice(watches)).toMatchObject([{ users: ["u2"] }]);
   });
 
   test("what is hidden on another device goes, and the list asks what is last", async () => {

@@ -6,17 +6,16 @@ import { CatchUp } from "./catchup";
 import { Chats, type Entry } from "./chats";
 import { Connection } from "./connection";
 import { ReadCursors } from "./cursors";
-import { Delivery } from "./delivery";
 import { Emitter } from "./emitter";
 import { ChatError } from "./errors";
 import { Listing } from "./listing";
 import { Newcomers } from "./newcomers";
 import type { ClientEvents, ClientOptions } from "./options";
-import { Outbox, type OutboxItem } from "./outbox";
+import { Outbox } from "./outbox";
+import { Outgoing } from "./outgoing";
 import { PeerReads } from "./peerreads";
 import { People } from "./people";
 import { newEnough, Refold } from "./refold";
-import { textFault, wellFormed } from "./text";
 import {
   type Chat,
   type Json,
@@ -33,7 +32,9 @@ import { Typing } from "./typing";
 export const HISTORY_PAGE = 50;
 /** HEADS_AFTER_MS lets the server's own catch-up come before heads of the list are taken for holes. */
 const HEADS_AFTER_MS = 1_500;
-const REFOLD_PAGE = 200;
+const LONG_PAGE = 200;
+/** BACK_PAGES bounds how far back a message is looked for: the page shows all that lies between. */
+const BACK_PAGES = 25;
 const KEPT_WHEN_CLOSED = 200;
 
 export class ChatClient extends Emitter<ClientEvents> {
@@ -44,10 +45,10 @@ export class ChatClient extends Emitter<ClientEvents> {
   readonly outbox: Outbox;
   readonly connection: Connection;
   readonly actions: Actions;
+  readonly outgoing: Outgoing;
 
   private welcomes = 0;
   private readonly api: Api;
-  private readonly delivery: Delivery;
   private readonly cursors: ReadCursors;
   private readonly catchUp: CatchUp;
   private readonly newcomers: Newcomers;
@@ -80,11 +81,15 @@ export class ChatClient extends Emitter<ClientEvents> {
       watch: (users) => this.connection.send({ type: "watch", id: "w", users }),
     });
     this.typing = new Typing((chat) => this.emit("typing", chat));
-    this.delivery = new Delivery({
+    this.outgoing = new Outgoing({
+      me: me.id,
       outbox: this.outbox,
       request,
       online,
-      acked: (item, seq, sentAt) => this.acked(item, seq, sentAt),
+      event: (frame) => this.event(frame),
+      tail: (chat) => this.chats.get(chat)?.log.tail ?? 0,
+      expect: (chat, seq) => this.catchUp.later(chat, seq),
+      written: (chat) => this.typing.sent(chat),
       changed: (chat) => this.emit("log", chat),
       random,
     });
@@ -105,7 +110,7 @@ export class ChatClient extends Emitter<ClientEvents> {
     this.peerReads = new PeerReads(store, me.id);
     this.refold = new Refold({
       entry: (chat) => this.chats.get(chat),
-      newest: (chat, before) => api.history(chat, REFOLD_PAGE, before),
+      newest: (chat, before) => api.history(chat, LONG_PAGE, before),
       changed: (chat) => this.emit("log", chat),
     });
     this.listing = new Listing({
@@ -120,7 +125,7 @@ export class ChatClient extends Emitter<ClientEvents> {
     });
     this.connection.on("welcome", () => this.welcomed());
     this.connection.on("frame", (frame) => this.received(frame));
-    this.connection.on("blame", () => this.delivery.blame());
+    this.connection.on("blame", () => this.outgoing.blame());
     this.connection.on("ended", () => this.end());
     this.connection.on("state", (state) => {
       if (state.phase !== "online") this.people.disconnected();
@@ -140,7 +145,7 @@ export class ChatClient extends Emitter<ClientEvents> {
 
   stop(): void {
     this.connection.stop();
-    for (const part of [this.delivery, this.cursors, this.catchUp, this.newcomers, this.listing]) part.stop();
+    for (const part of [this.outgoing, this.cursors, this.catchUp, this.newcomers, this.listing]) part.stop();
     this.people.stop();
     this.typing.stop();
     this.refold.stop();
@@ -160,11 +165,12 @@ export class ChatClient extends Emitter<ClientEvents> {
     const members = entry.members === null ? this.loadMembers(chat) : null;
     if (!entry.log.open) {
       const page = await newEnough(entry.log, () => this.api.history(chat, HISTORY_PAGE));
-      for (const event of page.events) this.settle(event);
+      for (const event of page.events) this.outgoing.settle(event);
       this.joined(entry, entry.log.openAt(page).events);
       this.refold.soon(entry);
       this.people.want(page.events.flatMap(peopleOf));
     }
+    void this.readPins(entry);
     await members;
     this.emit("log", chat);
   }
@@ -174,14 +180,23 @@ export class ChatClient extends Emitter<ClientEvents> {
     this.chats.get(chat)?.log.trim(KEPT_WHEN_CLOSED);
   }
 
-  async loadOlder(chat: string): Promise<void> {
+  async loadOlder(chat: string, limit = HISTORY_PAGE): Promise<void> {
     const { log } = this.known(chat);
     if (!log.hasOlder) return;
     const head = log.head;
-    const page = await newEnough(log, () => this.api.history(chat, HISTORY_PAGE, head));
+    const page = await newEnough(log, () => this.api.history(chat, limit, head));
     if (log.head === head) log.prepend(page);
     this.people.want(page.events.flatMap(peopleOf));
     this.emit("log", chat);
+  }
+
+  /** loadBack loads older pages until a message is there, and reports whether it is: it may be hidden, or too far back. */
+  async loadBack(chat: string, seq: number): Promise<boolean> {
+    const { log } = this.known(chat);
+    for (let pages = 0; log.head > seq && log.hasOlder && pages < BACK_PAGES; pages++) {
+      await this.loadOlder(chat, LONG_PAGE);
+    }
+    return log.events.some((event) => event.type === "message" && event.seq === seq);
   }
 
   async loadMembers(chat: string): Promise<void> {
@@ -202,29 +217,6 @@ export class ChatClient extends Emitter<ClientEvents> {
     return created.id;
   }
 
-  /** send puts a text on its way, as the answer to a message unless replyTo is 0. Errors: empty, too_long, outbox_full. */
-  send(chat: string, text: string, replyTo = 0): void {
-    const fault = textFault(text);
-    if (fault) throw new ChatError(fault, "this text cannot be sent");
-    this.outbox.add(chat, wellFormed(text), Date.now(), replyTo);
-    this.typing.sent(chat);
-    this.delivery.kick(chat);
-    this.emit("log", chat);
-  }
-
-  retry(clientId: string): void {
-    const item = this.outbox.get(clientId);
-    if (item?.state !== "failed") return;
-    this.outbox.retry(clientId);
-    this.delivery.kick(item.chat);
-    this.emit("log", item.chat);
-  }
-
-  discard(clientId: string): void {
-    const item = this.outbox.get(clientId);
-    if (item && this.outbox.remove(clientId)) this.emit("log", item.chat);
-  }
-
   /** type tells the others that this user is typing, not more often than they need. */
   type(chat: string): void {
     if (this.connection.online && this.typing.mayTell(chat)) this.connection.send({ type: "typing", chat });
@@ -238,9 +230,15 @@ export class ChatClient extends Emitter<ClientEvents> {
     this.emit("chats", undefined);
   }
 
+  /** mute keeps a chat silent until a time, or not at all any more with "". Errors: those of the API. */
+  async mute(chat: string, until: string): Promise<void> {
+    await this.api.mute(chat, until || null);
+    this.muted(chat, until);
+  }
+
   private welcomed(): void {
     this.people.reconnected();
-    this.delivery.kickAll();
+    this.outgoing.connected();
     this.cursors.flush();
     if (this.welcomes++ > 0) this.refold.allSoon(this.chats.list());
     void this.listing.refresh();
@@ -254,6 +252,8 @@ export class ChatClient extends Emitter<ClientEvents> {
         return this.event(frame);
       case "hidden":
         return this.hidden(chat, Array.isArray(frame.seqs) ? frame.seqs.map(seqOf) : []);
+      case "settings":
+        return this.muted(chat, str(frame.muted_until));
       case "read":
         return this.readBy(chat, str(frame.user), seqOf(frame.seq));
       case "typing":
@@ -305,31 +305,16 @@ export class ChatClient extends Emitter<ClientEvents> {
     for (const event of events) {
       if (this.chats.isOut(event)) return this.drop(entry.id);
       this.chats.happened(entry, event);
-      this.settle(event);
+      this.outgoing.settle(event);
+      this.people.happened(event);
       if (event.type === "message") this.typing.done(entry.id, event.sender);
     }
     if (events.length === 0) return;
     this.people.want(events.flatMap(peopleOf));
     this.refold.soon(entry);
+    if (entry.log.open) void this.readPins(entry);
     this.emit("log", entry.id);
     this.emit("chats", undefined);
-  }
-
-  /** settle ends the outbox item whose message stands in the log. */
-  private settle(event: LogEvent): void {
-    if (event.type !== "message" || event.sender !== this.me.id) return;
-    if (this.outbox.remove(event.client_id)) this.emit("log", event.chat);
-  }
-
-  /** acked takes the ack for the event itself; if events before it are still missing, that shows as a hole. */
-  private acked(item: OutboxItem, seq: number, sentAt: string): void {
-    const { chat, client_id, text, reply_to } = item;
-    this.outbox.acked(client_id);
-    const sent_at = sentAt || new Date().toISOString();
-    const answer = reply_to ? { reply_to } : {};
-    this.event({ type: "message", chat, seq, sender: this.me.id, client_id, text, sent_at, ...answer });
-    if ((this.chats.get(chat)?.log.tail ?? 0) >= seq) this.outbox.remove(client_id);
-    this.emit("log", chat);
   }
 
   private readBy(chat: string, user: string, seq: number): void {
@@ -346,12 +331,27 @@ export class ChatClient extends Emitter<ClientEvents> {
     }
   }
 
+  private muted(chat: string, until: string): void {
+    const entry = this.chats.get(chat);
+    if (entry) entry.mutedUntil = until;
+    this.listing.renew();
+    this.emit("chats", undefined);
+  }
+
+  private async readPins(entry: Entry): Promise<void> {
+    const pins = await entry.pins.load(() => this.api.pins(entry.id));
+    this.people.want(pins.flatMap((pin) => [pin.by, pin.message.sender]));
+    if (pins.length > 0) this.emit("log", entry.id);
+  }
+
   private told(chat: string): void {
     if (this.chats.get(chat)?.unread.exact === false) void this.listing.refresh();
   }
 
   /** jumped: counts must come from the server; the log goes on where it is. */
   private jumped(entry: Entry): void {
+    entry.pins.forget();
+    if (entry.log.open) void this.readPins(entry);
     this.refold.soon(entry);
     this.emit("log", entry.id);
     void this.listing.refresh();

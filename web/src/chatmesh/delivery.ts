@@ -60,8 +60,9 @@ export class Delivery {
   }
 
   private async deliver(item: OutboxItem): Promise<void> {
-    const { chat, client_id, text, reply_to } = item;
-    const frame = { type: "send", chat, client_id, text, ...(reply_to ? { reply_to } : {}) };
+    const { chat, client_id, text, reply_to, forward } = item;
+    const content = forward ? { forward } : { text, ...(reply_to ? { reply_to } : {}) };
+    const frame = { type: "send", chat, client_id, ...content };
     this.sent.add(item.client_id);
     try {
       const ack = await this.options.request(frame, ACK_WITHIN_MS);

@@ -108,6 +108,19 @@ describe("a call of a logged-in user", () => {
     expect(await api.createChat({ kind: "direct", members: ["u2"] })).toEqual(chat);
   });
 
+  test("what has no answer to read is done when it is accepted", async () => {
+    const empty = () => new Response(null, { status: 204 });
+    const { api, calls } = loggedIn(empty, empty, json(200, { chat: "c1", muted_until: null }));
+    await api.block("u2");
+    await api.unblock("u2");
+    await api.mute("c1", null);
+    expect(calls.map((call) => [call.init.method, call.url, call.init.body])).toEqual([
+      ["PUT", "/v1/blocks/u2", null],
+      ["DELETE", "/v1/blocks/u2", null],
+      ["PUT", "/v1/chats/c1/settings", '{"muted_until":null}'],
+    ]);
+  });
+
   test("an answer that cannot be read is an error, not a crash", async () => {
     const { api } = loggedIn(json(200, { nothing: true }), () => new Response("<html>"));
     await expect(api.userByName("ben")).rejects.toMatchObject({ code: "internal" });

@@ -51,6 +51,11 @@ export class Listing {
     return this.running;
   }
 
+  /** renew reads once more where the list is being read: what it says may be older than what has just come. */
+  renew(): void {
+    if (this.running) this.again = true;
+  }
+
   stop(): void {
     clearTimeout(this.timer);
   }

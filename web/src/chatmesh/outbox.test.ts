@@ -13,6 +13,13 @@ describe("the outbox", () => {
     expect(after.of("c1").map((item) => item.text)).toEqual(["a", "c"]);
   });
 
+  test("what is passed on is kept by its place, not by its text", () => {
+    const store = new MemoryStorage();
+    const item = new Outbox(store, "u1").pass("c1", { chat: "c2", seq: 7 });
+    expect(new Outbox(store, "u1").of("c1")).toEqual([item]);
+    expect(item).toMatchObject({ text: "", forward: { chat: "c2", seq: 7 } });
+  });
+
   test("users do not see each other's", () => {
     const store = new MemoryStorage();
     new Outbox(store, "u1").add("c1", "mine");

@@ -13,12 +13,20 @@ export const MAX_UNSENT_CHARS = 2_000_000;
 /** "acked" items wait only for their event to appear in the log. */
 export type OutboxState = "sending" | "failed" | "acked";
 
+/** Passed names a message of one chat that is passed on to another. */
+export interface Passed {
+  readonly chat: string;
+  readonly seq: number;
+}
+
 export interface OutboxItem {
   readonly chat: string;
   readonly client_id: string;
+  /** text is "" for what is passed on: no copy is kept of what its sender may delete. */
   readonly text: string;
   /** reply_to is the seq of the message that this one answers. */
   readonly reply_to?: number;
+  readonly forward?: Passed;
   /** at is when it was written, in milliseconds of this machine's clock. */
   readonly at: number;
   readonly state: OutboxState;
@@ -67,22 +75,12 @@ export class Outbox {
 
   /** add keeps a new text. Error: outbox_full. */
   add(chat: string, text: string, now = Date.now(), replyTo = 0): OutboxItem {
-    const pending = this.pending();
-    const chars = pending.reduce((sum, item) => sum + item.text.length, text.length);
-    if (pending.length >= MAX_UNSENT || chars > MAX_UNSENT_CHARS) {
-      throw new ChatError("outbox_full", "too many messages are waiting to be sent");
-    }
-    const item: OutboxItem = {
-      chat,
-      client_id: uuidv7(now),
-      text,
-      ...(replyTo ? { reply_to: replyTo } : {}),
-      at: now,
-      state: "sending",
-      code: "",
-    };
-    this.put(item);
-    return item;
+    return this.keep(chat, text, now, replyTo ? { reply_to: replyTo } : {});
+  }
+
+  /** pass keeps that a message is to be passed on. Error: outbox_full. */
+  pass(chat: string, { chat: from, seq }: Passed, now = Date.now()): OutboxItem {
+    return this.keep(chat, "", now, { forward: { chat: from, seq } });
   }
 
   fail(clientId: string, code: string): void {
@@ -114,6 +112,30 @@ export class Outbox {
     for (const key of keysWith(this.store, this.prefix)) this.store.removeItem(key);
   }
 
+  private keep(
+    chat: string,
+    text: string,
+    now: number,
+    rest: Pick<OutboxItem, "reply_to" | "forward">,
+  ): OutboxItem {
+    const pending = this.pending();
+    const chars = pending.reduce((sum, item) => sum + item.text.length, text.length);
+    if (pending.length >= MAX_UNSENT || chars > MAX_UNSENT_CHARS) {
+      throw new ChatError("outbox_full", "too many messages are waiting to be sent");
+    }
+    const item: OutboxItem = {
+      chat,
+      client_id: uuidv7(now),
+      text,
+      ...rest,
+      at: now,
+      state: "sending",
+      code: "",
+    };
+    this.put(item);
+    return item;
+  }
+
   private pending(): OutboxItem[] {
     return [...this.items.values()].filter((item) => item.state !== "acked");
   }
@@ -134,12 +156,15 @@ function byId(a: OutboxItem, b: OutboxItem): number {
 }
 
 function parseItem(raw: unknown): OutboxItem | null {
-  if (!isJson(raw) || !str(raw.chat) || !str(raw.client_id) || !str(raw.text)) return null;
+  if (!isJson(raw) || !str(raw.chat) || !str(raw.client_id)) return null;
+  const forward = isJson(raw.forward) ? { chat: str(raw.forward.chat), seq: seqOf(raw.forward.seq) } : null;
+  if (!forward && !str(raw.text)) return null;
   return {
     chat: str(raw.chat),
     client_id: str(raw.client_id),
     text: str(raw.text),
     ...(seqOf(raw.reply_to) ? { reply_to: seqOf(raw.reply_to) } : {}),
+    ...(forward ? { forward } : {}),
     at: typeof raw.at === "number" ? raw.at : 0,
     state: raw.state === "failed" ? "failed" : "sending",
     code: str(raw.code),

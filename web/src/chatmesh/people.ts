@@ -2,7 +2,7 @@
 
 import { Emitter } from "./emitter";
 import { type KeyValue, load, save } from "./storage";
-import { type Presence, parseUser, type User } from "./types";
+import { type LogEvent, type Presence, parseUser, type User } from "./types";
 
 const BATCH = 100;
 const BATCH_AFTER_MS = 30;
@@ -80,6 +80,13 @@ export class People extends Emitter<Events> {
   present(presence: Presence): void {
     this.online.set(presence.user_id, presence);
     this.emit("presence", undefined);
+  }
+
+  /** happened: whom somebody has blocked does not see their presence, and has to ask for it when that is over. */
+  happened(event: LogEvent): void {
+    if (event.type !== "chat" || !this.watched.has(event.by)) return;
+    if (event.change === "unblocked") this.ask([event.by]);
+    else if (event.change === "blocked" && this.online.delete(event.by)) this.emit("presence", undefined);
   }
 
   /** forget removes what the browser remembers of other people. */

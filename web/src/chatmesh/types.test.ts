@@ -61,6 +61,15 @@ describe("the border to the server", () => {
     expect(parseEvent({ ...raw, change: "invite", invite: "" })).not.toHaveProperty("invite");
   });
 
+  test("what is pinned is named, and a chat says until when it is muted", () => {
+    const raw = { type: "chat", chat: "c1", seq: 9, by: "u1", at: "t", change: "pinned", target: 4 };
+    expect(parseEvent(raw)).toMatchObject({ change: "pinned", target: 4 });
+    const settings = { muted_until: "2100-01-01T00:00:00Z", archived: false };
+    expect(parseChat({ id: "c1", settings })?.muted_until).toBe("2100-01-01T00:00:00Z");
+    expect(parseChat({ id: "c1", settings: { muted_until: null } })?.muted_until).toBe("");
+    expect(parseChat({ id: "c1" })).not.toHaveProperty("muted_until");
+  });
+
   test("an invitation needs an id, and says whether one is in already", () => {
     const group = { id: "g1", title: "Tea", members_count: 3 };
     expect(parseInvitation({ ...group, picture: "https://a.example/p" })).toEqual({

@@ -94,6 +94,8 @@ export interface Change {
   readonly by: string;
   readonly at: string;
   readonly user?: string;
+  /** target is the seq of the message that was pinned or taken down. */
+  readonly target?: number;
   readonly role?: string;
   readonly title?: string;
   readonly picture?: string;
@@ -122,6 +124,8 @@ export interface Chat {
   readonly last_message?: Message;
   readonly read_seq?: number;
   readonly unread?: number;
+  /** muted_until is a time, or "" for a chat that is not muted. */
+  readonly muted_until?: string;
   readonly peer?: string;
   readonly members?: readonly Member[];
 }
@@ -291,6 +295,7 @@ function parseChange(raw: Json, chat: string, seq: number): Change {
     by: str(raw.by),
     at: str(raw.at),
     ...(str(raw.user) ? { user: str(raw.user) } : {}),
+    ...(seqOf(raw.target) ? { target: seqOf(raw.target) } : {}),
     ...(str(raw.role) ? { role: str(raw.role) } : {}),
     ...(str(raw.title) ? { title: str(raw.title) } : {}),
     ...(str(raw.picture) ? { picture: str(raw.picture) } : {}),
@@ -318,6 +323,7 @@ export function parseChat(raw: unknown): Chat | null {
     ...(event?.type === "message" ? { last_message: event } : {}),
     ...(typeof value.read_seq === "number" ? { read_seq: seqOf(value.read_seq) } : {}),
     ...(counted && typeof value.unread === "number" ? { unread: seqOf(value.unread) } : {}),
+    ...(isJson(value.settings) ? { muted_until: str(value.settings.muted_until) } : {}),
     ...(str(value.peer) ? { peer: str(value.peer) } : {}),
     ...(Array.isArray(value.members) ? { members: parseMembers(value.members) } : {}),
   };

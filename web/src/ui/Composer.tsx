@@ -56,7 +56,7 @@ export function Composer({ chat, title }: { chat: string; title: string }) {
     if (textFault(text)) return;
     if (editing) return void change(purpose);
     try {
-      client.peek()?.send(chat, text, purpose?.seq ?? 0);
+      client.peek()?.outgoing.send(chat, text, purpose?.seq ?? 0);
     } catch (error) {
       tell(faultSentence(codeOf(error)));
       return;

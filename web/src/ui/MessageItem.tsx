@@ -180,7 +180,7 @@ function Failed({ row }: { row: MessageRow }) {
         type="button"
         class="link"
         data-testid="retry"
-        onClick={() => client.peek()?.retry(row.clientId)}
+        onClick={() => client.peek()?.outgoing.retry(row.clientId)}
       >
         Try again
       </button>
@@ -188,7 +188,7 @@ function Failed({ row }: { row: MessageRow }) {
         type="button"
         class="link"
         data-testid="discard"
-        onClick={() => client.peek()?.discard(row.clientId)}
+        onClick={() => client.peek()?.outgoing.discard(row.clientId)}
       >
         Discard
       </button>
