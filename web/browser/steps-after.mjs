@@ -4,13 +4,13 @@ import { accessible } from "./a11y.mjs";
 import { check, equal, eventually } from "./driver.mjs";
 
 /** bubble is the last message of that text; what it quotes does not count. */
-const bubble = (person, text) => {
+export const bubble = (person, text) => {
   const own = person.page.locator("[data-testid=text]", { hasText: text });
   return person.id("message").filter({ has: own }).last();
 };
 
 /** act opens what can be done with a message, by keyboard, and does it. */
-async function act(person, text, what) {
+export async function act(person, text, what) {
   const row = bubble(person, text);
   await row.locator("[data-testid=more]").focus();
   await person.page.keyboard.press("Enter");

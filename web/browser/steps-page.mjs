@@ -242,7 +242,7 @@ export async function phone({ ben }) {
   await ben.page.setViewportSize({ width: 1200, height: 760 });
 }
 
-async function narrow(person, where) {
+export async function narrow(person, where) {
   const wide = await person.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
   check(wide <= 0, `${where} is ${wide} pixels too wide for a phone`);
 }

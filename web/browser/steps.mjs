@@ -3,6 +3,7 @@
 
 import { after } from "./steps-after.mjs";
 import { direct, limit, order, presence, signUp, text, typing, unread } from "./steps-chat.mjs";
+import { block, mute, passOn, pins } from "./steps-choices.mjs";
 import { group, keyboard, logOut, offline, phone, reload, scrollBack } from "./steps-page.mjs";
 
 export const steps = [
@@ -19,6 +20,10 @@ export const steps = [
   ["a reload keeps the chat, its history and the session", reload],
   ["scrolling back loads older pages and keeps the place", scrollBack],
   ["a second device has the same; what is sent offline arrives once", offline],
+  ["a pinned message is found from far back, and what is pinned while one is away", pins],
+  ["a message is passed on to another chat with its last text, also to who is away", passOn],
+  ["a muted chat counts in the list alone, on all devices, until it is unmuted", mute],
+  ["in a blocked chat nobody can write, and both are told why, also who was away", block],
   ["a phone shows the list and the conversation as two screens", phone],
   ["the keyboard is enough", keyboard],
   ["logging out forgets the session", logOut],

@@ -75,6 +75,14 @@ export function changeSentence(change: Change, me: string, names: Names): string
   }
 }
 
+/** blockSentence says why nobody can write in a direct chat; "" when everybody can. */
+export function blockSentence(blockers: readonly string[], me: string, names: Names): string {
+  const [first] = blockers;
+  if (first === undefined) return "";
+  const who = blockers.includes(me) ? "You have" : `${nameOf(names, first)} has`;
+  return `${who} blocked this conversation. Nobody can write here.`;
+}
+
 function roleNoun(role: string): string {
   if (role === "member") return "a member";
   return /^[aeiou]/.test(role) ? `an ${role}` : `a ${role}`;
@@ -97,4 +105,13 @@ export function mayRemove(role: string, other: string): boolean {
 /** mayManage says whether a role may add and rename. */
 export function mayManage(role: string): boolean {
   return role === "owner" || role === "admin";
+}
+
+/** mayPin says whether the reader may pin messages: both of a direct chat that is open to them, or who manages a group. */
+export function mayPin(chat: {
+  readonly group: boolean;
+  readonly myRole: string;
+  readonly blockedBy: readonly string[];
+}): boolean {
+  return chat.group ? mayManage(chat.myRole) : chat.blockedBy.length === 0;
 }

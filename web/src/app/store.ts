@@ -2,14 +2,20 @@
 
 import { computed, effect, signal } from "@preact/signals";
 import {
+  blockers,
   type ChatClient,
   type ConnectionState,
   codeOf,
   type Entry,
   type Member,
+  type OutboxItem,
+  type Pin,
   type Presence,
 } from "../chatmesh";
+import { minute } from "./clock";
 import { dropIntent } from "./intent";
+import { isMuted, loud } from "./mute";
+import { passing } from "./passing";
 import { goTo, openId } from "./route";
 import { faultSentence, type Names, nameOf } from "./sentences";
 import { client } from "./session";
@@ -24,6 +30,7 @@ export interface ListRow {
   readonly at: string;
   readonly unread: number;
   readonly typing: boolean;
+  readonly muted: boolean;
 }
 
 export interface OpenChat {
@@ -37,6 +44,12 @@ export interface OpenChat {
   readonly rows: readonly Row[];
   readonly tail: number;
   readonly unread: number;
+  /** mutedUntil is "" where the chat is not muted; it may have passed. */
+  readonly mutedUntil: string;
+  /** pins holds what is pinned, as far as it is known. */
+  readonly pins: readonly Pin[];
+  /** blockedBy holds who of a direct chat has blocked the other; nobody can write then. */
+  readonly blockedBy: readonly string[];
   readonly hasOlder: boolean;
   /** ready says whether the newest page is there. */
   readonly ready: boolean;
@@ -53,7 +66,8 @@ export const openChat = signal<OpenChat | null>(null);
 export const openFault = signal("");
 export const loadingOlder = signal(false);
 
-export const unreadTotal = computed(() => list.value.reduce((sum, row) => sum + row.unread, 0));
+/** unreadTotal leaves out what comes in muted chats. */
+export const unreadTotal = computed(() => loud(list.value));
 
 /** newAfter marks, for as long as a chat is open, where its news began when it was opened. */
 let newAfter = -1;
@@ -75,6 +89,11 @@ export function follow(): void {
   effect(() => {
     const count = unreadTotal.value;
     document.title = count > 0 ? `(${count}) chatmesh` : "chatmesh";
+  });
+  effect(() => {
+    // A chat is not muted any more by time alone.
+    void minute.value;
+    soon();
   });
 }
 
@@ -109,6 +128,7 @@ function reset(): void {
   openChat.value = null;
   presence.value = new Map();
   names.value = new Map();
+  passing.value = null;
 }
 
 /** show opens a chat: what is known of it at once, the newest page when it has come. */
@@ -151,6 +171,30 @@ export async function loadOlder(): Promise<void> {
     tell(faultSentence(codeOf(error)));
   } finally {
     // The rows come with the next frame; only then may scrolling ask for more.
+    soon(() => {
+      loadingOlder.value = false;
+    });
+  }
+}
+
+/** sought is the message that the open chat is to show; null when the reader is left where they are. */
+export const sought = signal<{ readonly chat: string; readonly seq: number } | null>(null);
+
+/** seek shows a message of the open chat, and loads what lies between. */
+export async function seek(seq: number): Promise<void> {
+  const chat = openId.peek();
+  loadingOlder.value = true;
+  try {
+    const found = await client.peek()?.loadBack(chat, seq);
+    if (openId.peek() !== chat) return;
+    if (!found) tell("This message cannot be shown here: it is too far back, or gone.");
+    else
+      soon(() => {
+        sought.value = { chat, seq };
+      });
+  } catch (error) {
+    tell(faultSentence(codeOf(error)));
+  } finally {
     soon(() => {
       loadingOlder.value = false;
     });
@@ -218,6 +262,7 @@ function listRow(current: ChatClient, entry: Entry): ListRow {
     at: last?.sent_at ?? "",
     unread: entry.unread.count,
     typing: current.typing.of(entry.id).length > 0,
+    muted: isMuted(entry.mutedUntil),
   };
 }
 
@@ -232,6 +277,7 @@ function previewOf(current: ChatClient, entry: Entry): string {
 function openView(current: ChatClient, entry: Entry): OpenChat {
   const { log } = entry;
   const members = entry.members ?? [];
+  const pins = entry.pins.list ?? [];
   const direct = entry.kind === "direct";
   return {
     id: entry.id,
@@ -245,13 +291,26 @@ function openView(current: ChatClient, entry: Entry): OpenChat {
       me: current.me.id,
       events: log.events,
       head: log.head,
-      outbox: current.outbox.of(entry.id),
+      outbox: current.outbox.of(entry.id).map((item) => withText(current, item)),
       newAfter,
       readUpTo: direct ? (entry.reads.get(entry.peer) ?? 0) : -1,
+      pinned: new Set(pins.map((pin) => pin.seq)),
     }),
     tail: log.tail,
     unread: entry.unread.count,
+    mutedUntil: entry.mutedUntil,
+    pins,
+    blockedBy: direct ? blockers(log.events) : [],
     hasOlder: log.hasOlder,
     ready: log.open,
   };
+}
+
+/** withText lends what is passed on the text that it has here: the outbox keeps none. */
+function withText(current: ChatClient, item: OutboxItem): OutboxItem {
+  const { forward } = item;
+  if (!forward) return item;
+  const events = current.chats.get(forward.chat)?.log.events ?? [];
+  const event = events.find(({ seq }) => seq === forward.seq);
+  return { ...item, text: event?.type === "message" && !event.deleted ? event.text : "A message" };
 }

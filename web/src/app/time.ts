@@ -51,6 +51,13 @@ export function listTime(date: Date, now = new Date()): string {
   return date.getFullYear() === now.getFullYear() ? dayMonth.format(date) : shortDate.format(date);
 }
 
+/** endTime is when something ends: the clock alone for today. */
+export function endTime(date: Date, now = new Date()): string {
+  if (daysAgo(date, now) === 0) return clock.format(date);
+  const day = date.getFullYear() === now.getFullYear() ? dayMonth.format(date) : shortDate.format(date);
+  return `${day}, ${clock.format(date)}`;
+}
+
 /** lastSeen says when somebody was online last. */
 export function lastSeen(date: Date, now = new Date()): string {
   const minutes = Math.floor((now.getTime() - date.getTime()) / 60_000);

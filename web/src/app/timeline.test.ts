@@ -4,7 +4,16 @@ import { change, message } from "../testing/fakes";
 import { type MessageRow, type TimelineInput, timeline } from "./timeline";
 
 function rows(input: Partial<TimelineInput>) {
-  return timeline({ me: "u1", events: [], outbox: [], head: 1, newAfter: -1, readUpTo: -1, ...input });
+  return timeline({
+    me: "u1",
+    events: [],
+    outbox: [],
+    head: 1,
+    newAfter: -1,
+    readUpTo: -1,
+    pinned: new Set(),
+    ...input,
+  });
 }
 
 function shape(input: Partial<TimelineInput>): string[] {
@@ -84,6 +93,18 @@ describe("the timeline", () => {
       waiting("c", { state: "failed", code: "forbidden" }),
     ];
     expect(shape({ events, outbox })).toEqual(["day", "a first last", "b first sending", "c last failed"]);
+  });
+
+  test("what is pinned says so, and what is passed on already on its way", () => {
+    const marks = (input: Partial<TimelineInput>) =>
+      rows(input).flatMap((row) => (row.kind === "message" ? [[row.text, row.pinned, row.forwarded]] : []));
+    const events = [message(1, { text: "a" }), message(2, { text: "b", forwarded: true })];
+    const outbox = [waiting("c", { forward: { chat: "c2", seq: 7 } })];
+    expect(marks({ events, outbox, pinned: new Set([1]) })).toEqual([
+      ["a", true, false],
+      ["b", false, true],
+      ["c", false, true],
+    ]);
   });
 
   test("a row keeps its key when its text is delivered", () => {

@@ -27,6 +27,7 @@ export interface MessageRow {
   readonly deleted: boolean;
   readonly edited: boolean;
   readonly forwarded: boolean;
+  readonly pinned: boolean;
   readonly reactions: readonly Reaction[];
   /** replyTo is the seq of the message that is answered, 0 for none; the other three say what is known of it. */
   readonly replyTo: number;
@@ -57,6 +58,8 @@ export interface TimelineInput {
   readonly newAfter: number;
   /** readUpTo is how far the other one in a direct chat has read; -1 where that is not shown. */
   readonly readUpTo: number;
+  /** pinned holds the seqs of the messages that are pinned to the chat. */
+  readonly pinned: ReadonlySet<number>;
 }
 
 const NONE: readonly Reaction[] = [];
@@ -156,6 +159,7 @@ function fromEvent(event: Message, at: Date, input: TimelineInput): Omit<Draft, 
     deleted: event.deleted ?? false,
     edited: event.edited ?? false,
     forwarded: event.forwarded ?? false,
+    pinned: input.pinned.has(event.seq),
     reactions: event.reactions ?? NONE,
     at,
     status: statusOf(event.seq, own, input.readUpTo),
@@ -179,7 +183,8 @@ function unsent(item: OutboxItem, at: Date, me: string): Omit<Draft, keyof Quote
     text: item.text,
     deleted: false,
     edited: false,
-    forwarded: false,
+    forwarded: item.forward !== undefined,
+    pinned: false,
     reactions: NONE,
     at,
     status: item.state === "failed" ? "failed" : "sending",

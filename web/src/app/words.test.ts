@@ -1,7 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { change } from "../testing/fakes";
 import { pieces } from "./links";
-import { changeSentence, faultSentence, mayManage, mayRemove, nameOf, typingSentence } from "./sentences";
+import {
+  blockSentence,
+  changeSentence,
+  faultSentence,
+  mayManage,
+  mayPin,
+  mayRemove,
+  nameOf,
+  typingSentence,
+} from "./sentences";
 import { dayLabel, lastSeen, listTime } from "./time";
 
 const names = new Map(
@@ -66,6 +75,22 @@ describe("sentences", () => {
   ])("%# a change of the chat is told", (event, want) =>
     expect(changeSentence(event, "u1", names)).toBe(want),
   );
+
+  test("a block is told to whom has made it, and to the other", () => {
+    expect(blockSentence([], "u1", names)).toBe("");
+    expect(blockSentence(["u2"], "u1", names)).toBe(
+      "Ben has blocked this conversation. Nobody can write here.",
+    );
+    expect(blockSentence(["u2", "u1"], "u1", names)).toMatch(/^You have blocked this conversation/);
+  });
+
+  test("who may pin", () => {
+    const chat = { group: true, myRole: "member", blockedBy: [] };
+    expect(mayPin(chat)).toBe(false);
+    expect(mayPin({ ...chat, myRole: "admin" })).toBe(true);
+    expect(mayPin({ ...chat, group: false })).toBe(true);
+    expect(mayPin({ ...chat, group: false, blockedBy: ["u2"] })).toBe(false);
+  });
 
   test("every fault has a sentence, an unknown one a general one", () => {
     expect(faultSentence("username_taken")).toContain("already taken");

@@ -7,6 +7,7 @@ import { Confirm } from "./Confirm";
 import { Conversation } from "./Conversation";
 import { Entrance } from "./Entrance";
 import { Invited } from "./Invited";
+import { PassOn } from "./PassOn";
 import { Sidebar } from "./Sidebar";
 
 export function App() {
@@ -17,6 +18,7 @@ export function App() {
       <Sidebar me={current.me} />
       <Conversation me={current.me} />
       <Confirm />
+      <PassOn />
       <Invited />
       <div class="notice" role="alert" data-testid="notice" hidden={notice.value === ""}>
         {notice.value}

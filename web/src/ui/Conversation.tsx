@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { minute } from "../app/clock";
 import { goTo, openId } from "../app/route";
-import { faultSentence, type Names, nameOf, typingSentence } from "../app/sentences";
+import { faultSentence, mayPin, type Names, nameOf, typingSentence } from "../app/sentences";
 import {
   connection,
   names,
@@ -17,9 +17,12 @@ import {
 import { lastSeen, parseTime } from "../app/time";
 import type { User } from "../chatmesh";
 import { Avatar, isAway, isOnline } from "./Avatar";
+import { Blocked } from "./Blocked";
 import { Composer } from "./Composer";
 import { GroupPanel } from "./GroupPanel";
 import { Icon, Logo } from "./Icon";
+import { PersonPanel } from "./PersonPanel";
+import { Pins } from "./Pins";
 import { Timeline } from "./Timeline";
 
 export function Conversation({ me }: { me: User }) {
@@ -54,20 +57,19 @@ function Open({ chat, me }: { chat: OpenChat; me: User }) {
             <h1 data-testid="conversation-title">{chat.title}</h1>
             <Subtitle chat={chat} />
           </div>
-          {chat.group && (
-            <button
-              ref={info}
-              type="button"
-              class="round"
-              aria-label="Group info"
-              title="Group info"
-              aria-expanded={panel}
-              data-testid="group-info"
-              onClick={() => setPanel(!panel)}
-            >
-              <Icon name="info" />
-            </button>
-          )}
+          <Pins chat={chat} may={mayPin(chat)} />
+          <button
+            ref={info}
+            type="button"
+            class="round"
+            aria-label={chat.group ? "Group info" : "Chat info"}
+            title={chat.group ? "Group info" : "Chat info"}
+            aria-expanded={panel}
+            data-testid={chat.group ? "group-info" : "chat-info"}
+            onClick={() => setPanel(!panel)}
+          >
+            <Icon name="info" />
+          </button>
         </header>
         {chat.ready ? (
           <Timeline chat={chat} me={me} />
@@ -81,9 +83,14 @@ function Open({ chat, me }: { chat: OpenChat; me: User }) {
         <p class="typing-line" data-testid="typing">
           {typingSentence(typists.value, true, names.value)}
         </p>
-        <Composer chat={chat.id} title={chat.title} />
+        {chat.blockedBy.length > 0 ? (
+          <Blocked chat={chat} me={me} />
+        ) : (
+          <Composer chat={chat.id} title={chat.title} />
+        )}
       </main>
       {panel && chat.group && <GroupPanel chat={chat} me={me} onClose={closePanel} />}
+      {panel && !chat.group && <PersonPanel chat={chat} me={me} onClose={closePanel} />}
     </>
   );
 }

@@ -1,14 +1,16 @@
 // About a group: its title, its members, and what this user may change of them.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { goTo, inviteLink } from "../app/route";
-import { faultSentence, mayManage, mayRemove, nameOf } from "../app/sentences";
+import { mayManage, mayRemove, nameOf } from "../app/sentences";
 import { api, client } from "../app/session";
 import { names, type OpenChat } from "../app/store";
-import { codeOf, type Member, type User } from "../chatmesh";
+import type { Member, User } from "../chatmesh";
 import { Avatar } from "./Avatar";
 import { ask } from "./Confirm";
 import { Icon } from "./Icon";
+import { Mute } from "./Mute";
+import { type Attempt, Panel, useFault } from "./Panel";
 import { findPerson, NameField } from "./PeoplePicker";
 
 interface Props {
@@ -18,23 +20,8 @@ interface Props {
 }
 
 export function GroupPanel({ chat, me, onClose }: Props) {
-  const [fault, setFault] = useState("");
-  const close = useRef<HTMLButtonElement>(null);
+  const [fault, setFault, attempt] = useFault();
   const manages = mayManage(chat.myRole);
-
-  useEffect(() => close.current?.focus(), []);
-
-  /** attempt runs a change and shows what went wrong. */
-  const attempt = async (change: () => Promise<void>): Promise<boolean> => {
-    setFault("");
-    try {
-      await change();
-      return true;
-    } catch (error) {
-      setFault(faultSentence(codeOf(error)));
-      return false;
-    }
-  };
 
   const leave = async () => {
     const text = "You will not get its messages any more, and cannot read the old ones.";
@@ -50,83 +37,55 @@ export function GroupPanel({ chat, me, onClose }: Props) {
   };
 
   return (
-    <aside
-      class="panel"
-      aria-label="Group info"
-      data-testid="group-panel"
-      onKeyDown={(event) => {
-        if (event.key === "Escape") onClose();
-      }}
-    >
-      <header>
-        <h2>Group info</h2>
-        <button
-          ref={close}
-          type="button"
-          class="round"
-          aria-label="Close group info"
-          data-testid="panel-close"
-          onClick={onClose}
-        >
-          <Icon name="close" />
-        </button>
-      </header>
-      <div class="panel-body">
-        <Title chat={chat} manages={manages} attempt={attempt} />
-        <p class="fault" role="alert" data-testid="panel-error">
-          {fault}
-        </p>
-        <h3>
-          Members <span>{chat.membersCount}</span>
-        </h3>
-        {manages && <AddMember chat={chat} attempt={attempt} onFault={setFault} />}
-        {manages && <InviteLink chat={chat} attempt={attempt} />}
-        <ul class="members">
-          {sorted(chat.members, me).map((member) => (
-            <li key={member.user_id} data-testid="member" data-user={member.user_id} data-role={member.role}>
-              <Avatar
-                id={member.user_id}
-                name={nameOf(names.value, member.user_id)}
-                dot={member.user_id === me.id ? "" : member.user_id}
-                small
-              />
-              <span class="who">
-                <b>
-                  {nameOf(names.value, member.user_id)}
-                  {member.user_id === me.id && <span class="you"> (you)</span>}
-                </b>
-                <small>{handle(names.value.get(member.user_id))}</small>
-              </span>
-              {member.role !== "member" && <span class="role">{member.role}</span>}
-              {mayRemove(chat.myRole, member.role) && member.user_id !== me.id && (
-                <button
-                  type="button"
-                  class="round"
-                  aria-label={`Remove ${nameOf(names.value, member.user_id)}`}
-                  title="Remove"
-                  data-testid="member-remove"
-                  onClick={() => void remove(member)}
-                >
-                  <Icon name="close" />
-                </button>
-              )}
-            </li>
-          ))}
-        </ul>
-        <button
-          type="button"
-          class="danger quiet wide"
-          data-testid="leave-group"
-          onClick={() => void leave()}
-        >
-          <Icon name="leave" /> Leave group
-        </button>
-      </div>
-    </aside>
+    <Panel title="Group info" testid="group-panel" onClose={onClose}>
+      <Title chat={chat} manages={manages} attempt={attempt} />
+      <p class="fault" role="alert" data-testid="panel-error">
+        {fault}
+      </p>
+      <Mute chat={chat} attempt={attempt} />
+      <h3>
+        Members <span>{chat.membersCount}</span>
+      </h3>
+      {manages && <AddMember chat={chat} attempt={attempt} onFault={setFault} />}
+      {manages && <InviteLink chat={chat} attempt={attempt} />}
+      <ul class="members">
+        {sorted(chat.members, me).map((member) => (
+          <li key={member.user_id} data-testid="member" data-user={member.user_id} data-role={member.role}>
+            <Avatar
+              id={member.user_id}
+              name={nameOf(names.value, member.user_id)}
+              dot={member.user_id === me.id ? "" : member.user_id}
+              small
+            />
+            <span class="who">
+              <b>
+                {nameOf(names.value, member.user_id)}
+                {member.user_id === me.id && <span class="you"> (you)</span>}
+              </b>
+              <small>{handle(names.value.get(member.user_id))}</small>
+            </span>
+            {member.role !== "member" && <span class="role">{member.role}</span>}
+            {mayRemove(chat.myRole, member.role) && member.user_id !== me.id && (
+              <button
+                type="button"
+                class="round"
+                aria-label={`Remove ${nameOf(names.value, member.user_id)}`}
+                title="Remove"
+                data-testid="member-remove"
+                onClick={() => void remove(member)}
+              >
+                <Icon name="close" />
+              </button>
+            )}
+          </li>
+        ))}
+      </ul>
+      <button type="button" class="danger quiet wide" data-testid="leave-group" onClick={() => void leave()}>
+        <Icon name="leave" /> Leave group
+      </button>
+    </Panel>
   );
 }
-
-type Attempt = (change: () => Promise<void>) => Promise<boolean>;
 
 function Title({ chat, manages, attempt }: { chat: OpenChat; manages: boolean; attempt: Attempt }) {
   const [title, setTitle] = useState<string | null>(null);

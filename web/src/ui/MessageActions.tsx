@@ -2,12 +2,13 @@
 
 import { useEffect, useRef } from "preact/hooks";
 import { intent } from "../app/intent";
+import { passing } from "../app/passing";
 import { openId } from "../app/route";
-import { faultSentence, type Names, nameOf } from "../app/sentences";
+import { faultSentence, mayPin, type Names, nameOf } from "../app/sentences";
 import { client } from "../app/session";
-import { tell } from "../app/store";
+import { openChat, tell } from "../app/store";
 import type { MessageRow } from "../app/timeline";
-import { codeOf } from "../chatmesh";
+import { codeOf, MAX_PINS } from "../chatmesh";
 import { ask } from "./Confirm";
 
 const EMOJI = ["👍", "❤️", "😂", "😮", "😢", "🎉"];
@@ -21,6 +22,8 @@ interface Props {
 }
 
 export function MessageActions({ row, manager, close }: Props) {
+  const chat = openChat.value;
+  const closed = chat !== null && chat.blockedBy.length > 0;
   const box = useRef<HTMLDivElement>(null);
   useEffect(() => {
     box.current?.scrollIntoView({ block: "nearest" });
@@ -40,6 +43,14 @@ export function MessageActions({ row, manager, close }: Props) {
       await attempt(client.peek()?.actions.erase(chat, row.seq, whose));
     }
   };
+  const pin = () => {
+    close(true);
+    void attempt(client.peek()?.actions.pin(openId.peek(), row.seq, row.pinned), pinFault);
+  };
+  const pass = () => {
+    close(true);
+    passing.value = { chat: openId.peek(), seq: row.seq };
+  };
   return (
     <div
       ref={box}
@@ -51,26 +62,37 @@ export function MessageActions({ row, manager, close }: Props) {
         if (event.key === "Escape") close(true);
       }}
     >
-      {EMOJI.map((emoji) => (
-        <button
-          key={emoji}
-          type="button"
-          class="chip"
-          aria-label={`React with ${emoji}`}
-          data-testid="react"
-          data-emoji={emoji}
-          onClick={() => {
-            close(true);
-            void toggle(row, emoji);
-          }}
-        >
-          {emoji}
+      {!closed &&
+        EMOJI.map((emoji) => (
+          <button
+            key={emoji}
+            type="button"
+            class="chip"
+            aria-label={`React with ${emoji}`}
+            data-testid="react"
+            data-emoji={emoji}
+            onClick={() => {
+              close(true);
+              void toggle(row, emoji);
+            }}
+          >
+            {emoji}
+          </button>
+        ))}
+      {!closed && (
+        <button type="button" class="link" data-testid="reply" onClick={() => begin("reply")}>
+          Reply
         </button>
-      ))}
-      <button type="button" class="link" data-testid="reply" onClick={() => begin("reply")}>
-        Reply
+      )}
+      <button type="button" class="link" data-testid="pass" onClick={pass}>
+        Pass on
       </button>
-      {row.own && !row.forwarded && (
+      {chat && mayPin(chat) && (
+        <button type="button" class="link" data-testid="pin-message" onClick={pin}>
+          {row.pinned ? "Unpin" : "Pin"}
+        </button>
+      )}
+      {row.own && !row.forwarded && !closed && (
         <button type="button" class="link" data-testid="edit" onClick={() => begin("edit")}>
           Edit
         </button>
@@ -123,10 +145,15 @@ function toggle(row: MessageRow, emoji: string): Promise<void> {
   return attempt(client.peek()?.actions.react(openId.peek(), row.seq, emoji, mine));
 }
 
-async function attempt(deed: Promise<void> | undefined): Promise<void> {
+function pinFault(code: string): string {
+  if (code !== "conflict" || (openChat.peek()?.pins.length ?? 0) < MAX_PINS) return faultSentence(code);
+  return `At most ${MAX_PINS} messages can be pinned. Please unpin one first.`;
+}
+
+async function attempt(deed: Promise<void> | undefined, sentence = faultSentence): Promise<void> {
   try {
     await deed;
   } catch (error) {
-    tell(faultSentence(codeOf(error)));
+    tell(sentence(codeOf(error)));
   }
 }

@@ -154,9 +154,10 @@ const STATUS_WORDS: Record<Status, string> = {
 };
 
 function Meta({ row }: { row: MessageRow }) {
-  const shown = row.last || row.edited || row.status === "sending";
+  const shown = row.last || row.edited || row.pinned || row.status === "sending";
   return (
     <span class={shown ? "meta" : "meta unseen"}>
+      {row.pinned && <span data-testid="pinned">pinned</span>}
       {row.edited && <span data-testid="edited">edited</span>}
       <time dateTime={row.at.toISOString()}>{clockTime(row.at)}</time>
       {row.status !== "" && (

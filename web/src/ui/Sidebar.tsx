@@ -8,20 +8,17 @@ import { type ListRow, list, listed } from "../app/store";
 import { listTime, parseTime } from "../app/time";
 import type { User } from "../chatmesh";
 import { Avatar } from "./Avatar";
+import { ChatFilter, FILTER_FROM, matching } from "./ChatFilter";
 import { ask } from "./Confirm";
 import { ConnectionBadge } from "./ConnectionBadge";
 import { Icon, Logo } from "./Icon";
 import { NewChat } from "./NewChat";
 
-/** FILTER_FROM chats are too many to look through by eye. */
-const FILTER_FROM = 8;
-
 export function Sidebar({ me }: { me: User }) {
   const [composing, setComposing] = useState(false);
   const [filter, setFilter] = useState("");
   const rows = list.value;
-  const wanted = filter.trim().toLowerCase();
-  const shown = wanted === "" ? rows : rows.filter((row) => row.title.toLowerCase().includes(wanted));
+  const shown = matching(rows, filter);
   return (
     <nav class="sidebar" aria-label="Chats">
       <header>
@@ -41,19 +38,7 @@ export function Sidebar({ me }: { me: User }) {
         </button>
       </header>
       <ConnectionBadge />
-      {rows.length >= FILTER_FROM && (
-        <label class="filter">
-          <span class="unseen">Find a chat</span>
-          <Icon name="search" />
-          <input
-            type="search"
-            placeholder="Find a chat"
-            data-testid="chat-filter"
-            value={filter}
-            onInput={(event) => setFilter(event.currentTarget.value)}
-          />
-        </label>
-      )}
+      {rows.length >= FILTER_FROM && <ChatFilter testid="chat-filter" value={filter} onInput={setFilter} />}
       <ul class="chats" data-testid="chat-list">
         {shown.map((row) => (
           <ChatItem key={row.id} row={row} />
@@ -68,7 +53,7 @@ export function Sidebar({ me }: { me: User }) {
           </button>
         </div>
       )}
-      {wanted !== "" && shown.length === 0 && <p class="empty">No chat has this title.</p>}
+      {filter.trim() !== "" && shown.length === 0 && <p class="empty">No chat has this title.</p>}
       <footer>
         <Avatar id={me.id} name={me.display_name || me.username} small />
         <span class="who">
@@ -104,11 +89,18 @@ function ChatItem({ row }: { row: ListRow }) {
         data-testid="chat-item"
         data-chat={row.id}
         data-unread={row.unread}
+        data-muted={String(row.muted)}
       >
         <Avatar id={row.peer || row.id} name={row.title} group={row.group} dot={row.peer} />
         <span class="chat-text">
           <span class="chat-top">
             <b data-testid="chat-title">{row.title}</b>
+            {row.muted && (
+              <>
+                <Icon name="muted" />
+                <span class="unseen"> muted </span>
+              </>
+            )}
             {at && <time dateTime={row.at}>{listTime(at)}</time>}
           </span>
           <span class="chat-bottom">
@@ -116,7 +108,7 @@ function ChatItem({ row }: { row: ListRow }) {
               {row.typing ? "typing…" : row.preview}
             </span>
             {row.unread > 0 && (
-              <span class="badge" data-testid="unread">
+              <span class={row.muted ? "badge quiet" : "badge"} data-testid="unread">
                 {row.unread > 999 ? "999+" : row.unread}
                 <span class="unseen"> unread</span>
               </span>

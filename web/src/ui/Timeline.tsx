@@ -4,7 +4,7 @@
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { changeSentence, mayManage } from "../app/sentences";
 import { client } from "../app/session";
-import { loadingOlder, loadOlder, names, type OpenChat } from "../app/store";
+import { loadingOlder, loadOlder, names, type OpenChat, sought } from "../app/store";
 import { clockTime, dayLabel, fullTime, parseTime } from "../app/time";
 import type { Row } from "../app/timeline";
 import type { User } from "../chatmesh";
@@ -75,6 +75,17 @@ export function Timeline({ chat, me }: { chat: OpenChat; me: User }) {
     }
     notice();
   }, [chat.rows, first]);
+
+  // A message that is looked for, once the rows with it are there.
+  const wanted = sought.value;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: only what is looked for moves the view
+  useLayoutEffect(() => {
+    const box = scroller.current;
+    if (!box || wanted?.chat !== chat.id) return;
+    sought.value = null;
+    reveal(box, wanted.seq);
+    notice();
+  }, [wanted]);
 
   // An own message is always shown, wherever the reader had been.
   // biome-ignore lint/correctness/useExhaustiveDependencies: only a new own message moves the view
@@ -157,6 +168,15 @@ function begin(box: HTMLElement): void {
   if (!mark) return;
   const hidden = box.getBoundingClientRect().top - mark.getBoundingClientRect().top;
   if (hidden > 0) box.scrollTop -= hidden + 24;
+}
+
+/** reveal brings a message to the middle, marks it for a moment, and puts the focus on what can be done with it. */
+function reveal(box: HTMLElement, seq: number): void {
+  const row = box.querySelector<HTMLElement>(`[data-testid="message"][data-seq="${seq}"]`);
+  if (!row) return;
+  row.scrollIntoView({ block: "center" });
+  row.querySelector<HTMLElement>("[data-testid=more]")?.focus({ preventScroll: true });
+  row.animate({ backgroundColor: ["var(--accent-soft)", "transparent"] }, 2_000);
 }
 
 function topRow(box: HTMLElement): Anchor | null {
