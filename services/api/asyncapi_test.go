@@ -47,8 +47,8 @@ func TestTheAsyncAPIDocumentHasTheFieldsOfRequestsAndAnswers(t *testing.T) {
 		subject.FindEndpoint:      {wire.FindRequest{}, wire.FindAnswer{}},
 		subject.SentEndpoint:      {wire.SentRequest{}, wire.SentAnswer{}},
 		subject.CursorEndpoint:    {wire.CursorRequest{}, wire.CursorAnswer{}},
-		subject.SharesEndpoint:    {SharesRequest{}, SharesAnswer{}},
-		subject.UserChatsEndpoint: {ChatsOfRequest{}, ChatsOfAnswer{}},
+		subject.SharesEndpoint:    {wire.SharesRequest{}, wire.SharesAnswer{}},
+		subject.UserChatsEndpoint: {wire.ChatsOfRequest{}, wire.ChatsOfAnswer{}},
 		subject.VerifyEndpoint:    {VerifyRequest{}, verify.Report{}},
 		subject.ChatsEndpoint:     {ChatsRequest{}, ChatsAnswer{}},
 		// The service presence holds its own against the document.

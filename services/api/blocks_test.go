@@ -33,7 +33,7 @@ func TestWhoIsBlockedNeitherWritesNorSeesThePresenceOfWhoBlocked(t *testing.T) {
 	check(t, w.bus.Conn().Flush())
 	shows := func(p *person, other *person) bool {
 		t.Helper()
-		a, err := w.api.microShares(t.Context(), SharesRequest{User: string(p.id), Others: []string{string(other.id)}})
+		a, err := w.api.microShares(t.Context(), wire.SharesRequest{User: string(p.id), Others: []string{string(other.id)}})
 		check(t, err)
 		var v struct {
 			Presence []struct {
@@ -41,7 +41,7 @@ func TestWhoIsBlockedNeitherWritesNorSeesThePresenceOfWhoBlocked(t *testing.T) {
 			}
 		}
 		p.call("GET", "/v1/presence?user="+string(other.id), nil).want(t, 200, "").into(t, &v)
-		shared := len(a.(SharesAnswer).Users) == 1
+		shared := len(a.(wire.SharesAnswer).Users) == 1
 		if shared != (len(v.Presence) == 1) {
 			t.Errorf("the edge is told %v, HTTP says %v; want the same", a, v)
 		}

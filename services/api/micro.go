@@ -26,19 +26,7 @@ type SendRequest struct {
 // SendAnswer says where a message stands; Duplicate that it stood there before.
 type SendAnswer = sent
 
-// SharesRequest asks subject.SharesEndpoint which of Others, at most 1,000, share a chat with User and have not blocked
-// them: whose presence User may see.
-type SharesRequest struct {
-	User   string   `json:"user"`
-	Others []string `json:"others"`
-}
-
-// SharesAnswer lists those who do.
-type SharesAnswer struct {
-	Users []chat.UserID `json:"users"`
-}
-
-// maxOthers is how many people one SharesRequest asks for.
+// maxOthers is how many people one wire.SharesRequest asks for.
 const maxOthers = 1000
 
 // endpoints lists what this service answers over NATS.
@@ -185,7 +173,7 @@ func (s *Server) microCursor(ctx context.Context, q wire.CursorRequest) (any, er
 	return wire.CursorAnswer{Seq: c.Seq, N: c.N, Delivered: c.Delivered}, s.stored(err)
 }
 
-func (s *Server) microShares(ctx context.Context, q SharesRequest) (any, error) {
+func (s *Server) microShares(ctx context.Context, q wire.SharesRequest) (any, error) {
 	user, err := chat.ParseUserID(q.User)
 	if err != nil {
 		return nil, err
@@ -198,5 +186,5 @@ func (s *Server) microShares(ctx context.Context, q SharesRequest) (any, error) 
 		return nil, err
 	}
 	found, err := s.shown(ctx, user, others)
-	return SharesAnswer{Users: found}, err
+	return wire.SharesAnswer{Users: found}, err
 }

@@ -99,17 +99,17 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 	if c != (wire.CursorAnswer{Seq: 2, N: 1, Delivered: 2}) {
 		t.Errorf("cursor: got %+v; want that of the own message", c)
 	}
-	var sh SharesAnswer
-	check(t, ask(subject.SharesEndpoint, SharesRequest{User: string(ann.id), Others: []string{string(eve.id), string(ben.id)}}, &sh))
+	var sh wire.SharesAnswer
+	check(t, ask(subject.SharesEndpoint, wire.SharesRequest{User: string(ann.id), Others: []string{string(eve.id), string(ben.id)}}, &sh))
 	sameIDs(t, sh.Users, ids(ben))
-	var all, some, rest ChatsOfAnswer
+	var all, some, rest wire.ChatsOfAnswer
 	other := ben.direct(eve)
-	check(t, ask(subject.UserChatsEndpoint, ChatsOfRequest{User: string(ben.id)}, &all))
+	check(t, ask(subject.UserChatsEndpoint, wire.ChatsOfRequest{User: string(ben.id)}, &all))
 	if len(all.Chats) != 2 || !slices.Contains(all.Chats, id) || !slices.Contains(all.Chats, other) || all.More {
 		t.Errorf("chats of a person: got %+v; want %s and %s, also the one that the store has no event of", all, id, other)
 	}
-	check(t, ask(subject.UserChatsEndpoint, ChatsOfRequest{User: string(ben.id), Limit: 1}, &some))
-	check(t, ask(subject.UserChatsEndpoint, ChatsOfRequest{User: string(ben.id), After: some.Chats[0], Limit: 1}, &rest))
+	check(t, ask(subject.UserChatsEndpoint, wire.ChatsOfRequest{User: string(ben.id), Limit: 1}, &some))
+	check(t, ask(subject.UserChatsEndpoint, wire.ChatsOfRequest{User: string(ben.id), After: some.Chats[0], Limit: 1}, &rest))
 	if !some.More || rest.More || !slices.Equal(append(some.Chats, rest.Chats...), all.Chats) {
 		t.Errorf("chats of a person in two pages: got %+v, %+v; want %+v", some, rest, all)
 	}
@@ -145,11 +145,11 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 		{subject.SentEndpoint, wire.SentRequest{SentQuestion: of(string(id), string(ann.id)), More: make([]wire.SentQuestion, 64)}, chat.BadRequest},
 		{subject.CursorEndpoint, wire.CursorRequest{Chat: string(id)}, chat.BadRequest},
 		{subject.CursorEndpoint, wire.CursorRequest{User: "a"}, chat.BadRequest},
-		{subject.SharesEndpoint, SharesRequest{User: ""}, chat.BadRequest},
-		{subject.UserChatsEndpoint, ChatsOfRequest{User: ""}, chat.BadRequest},
-		{subject.UserChatsEndpoint, ChatsOfRequest{User: "a", Limit: -1}, chat.BadRequest},
-		{subject.SharesEndpoint, SharesRequest{User: "a", Others: []string{"b c"}}, chat.BadRequest},
-		{subject.SharesEndpoint, SharesRequest{User: "a", Others: make([]string, 1001)}, chat.BadRequest},
+		{subject.SharesEndpoint, wire.SharesRequest{User: ""}, chat.BadRequest},
+		{subject.UserChatsEndpoint, wire.ChatsOfRequest{User: ""}, chat.BadRequest},
+		{subject.UserChatsEndpoint, wire.ChatsOfRequest{User: "a", Limit: -1}, chat.BadRequest},
+		{subject.SharesEndpoint, wire.SharesRequest{User: "a", Others: []string{"b c"}}, chat.BadRequest},
+		{subject.SharesEndpoint, wire.SharesRequest{User: "a", Others: make([]string, 1001)}, chat.BadRequest},
 	} {
 		if err := ask(r.endpoint, r.in, nil); !chat.Is(err, r.code) {
 			t.Errorf("%s %+v: got %v; want %s", r.endpoint, r.in, err, r.code)
@@ -158,8 +158,8 @@ func TestEveryEndpointAnswersAndRefuses(t *testing.T) {
 	w.store.down.Store(true)
 	for endpoint, in := range map[string]any{subject.StateEndpoint: wire.StateRequest{Chat: string(id)},
 		subject.CursorEndpoint:    wire.CursorRequest{Chat: string(id), User: string(ann.id)},
-		subject.UserChatsEndpoint: ChatsOfRequest{User: string(ann.id)},
-		subject.SharesEndpoint:    SharesRequest{User: string(ann.id), Others: []string{string(ben.id)}}} {
+		subject.UserChatsEndpoint: wire.ChatsOfRequest{User: string(ann.id)},
+		subject.SharesEndpoint:    wire.SharesRequest{User: string(ann.id), Others: []string{string(ben.id)}}} {
 		if err := ask(endpoint, in, nil); !chat.Is(err, chat.Unavailable) {
 			t.Errorf("%s without the store: got %v; want unavailable", endpoint, err)
 		}

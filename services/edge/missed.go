@@ -11,6 +11,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/chat"
 	"github.com/chatmesh/chatmesh/pkg/chatlog"
 	"github.com/chatmesh/chatmesh/pkg/subject"
+	"github.com/chatmesh/chatmesh/pkg/wire"
 )
 
 // missed is what a position misses, and the position that has it.
@@ -229,11 +230,8 @@ func (s *Server) chatsOf(ctx context.Context, user chat.UserID) ([]chat.ID, erro
 	var all []chat.ID
 	after := chat.ID("")
 	for range chatsPages {
-		var a struct {
-			Chats []chat.ID `json:"chats"`
-			More  bool      `json:"more"`
-		}
-		if err := s.c.Bus.Call(ctx, subject.UserChatsEndpoint, map[string]any{"user": user, "after": after}, &a); err != nil {
+		var a wire.ChatsOfAnswer
+		if err := s.c.Bus.Call(ctx, subject.UserChatsEndpoint, wire.ChatsOfRequest{User: string(user), After: after}, &a); err != nil {
 			if !isRefusal(err) {
 				err = chatUnavailable()
 			}

@@ -102,10 +102,12 @@ const retryWatch = 10 * time.Second
 
 // shares returns those of others who share a chat with user.
 func (s *Server) shares(ctx context.Context, user chat.UserID, others []chat.UserID) ([]chat.UserID, error) {
-	var a struct {
-		Users []chat.UserID `json:"users"`
+	q := wire.SharesRequest{User: string(user), Others: make([]string, len(others))}
+	for i, o := range others {
+		q.Others[i] = string(o)
 	}
-	err := s.c.Bus.Call(ctx, subject.SharesEndpoint, map[string]any{"user": user, "others": others}, &a)
+	var a wire.SharesAnswer
+	err := s.c.Bus.Call(ctx, subject.SharesEndpoint, q, &a)
 	if err != nil && !isRefusal(err) {
 		err = chatUnavailable()
 	}

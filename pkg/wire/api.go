@@ -83,6 +83,33 @@ type CursorAnswer struct {
 	Delivered chat.Seq `json:"delivered"`
 }
 
+// SharesRequest asks subject.SharesEndpoint which of Others, at most 1,000, share a chat with User and have not blocked
+// them: whose presence User may see.
+type SharesRequest struct {
+	User   string   `json:"user"`
+	Others []string `json:"others"`
+}
+
+// SharesAnswer lists those who do.
+type SharesAnswer struct {
+	Users []chat.UserID `json:"users"`
+}
+
+// ChatsOfRequest asks subject.UserChatsEndpoint for the chats of User whose ids come behind After. Limit is 10,000 if it is zero, and
+// at most.
+type ChatsOfRequest struct {
+	User  string  `json:"user"`
+	After chat.ID `json:"after"`
+	Limit int     `json:"limit"`
+}
+
+// ChatsOfAnswer lists them, ascending; More says that there are further ones behind the last. A chat of which the person is about to become
+// a member is there before the event that makes them one; one that they have left is there until the store knows.
+type ChatsOfAnswer struct {
+	Chats []chat.ID `json:"chats"`
+	More  bool      `json:"more"`
+}
+
 // ChangeRequest asks subject.ChangeEndpoint to change the message at Seq for User, who must be a member. Action is that of the frame of a
 // client: edit (Text, Mentions), delete (For: "all" or "me"), react (Emoji, Remove) or pin (Remove); or it is forward: the message at Seq of
 // From is sent to Chat with ClientID.
