@@ -45,12 +45,7 @@ func connections(ctx context.Context, r *Run) error {
 		if err := c.rest(ctx); err != nil {
 			return err
 		}
-		stop := c.pace(addresses, activeRate)
-		m, err := c.measure(ctx)
-		stop()
-		if err == nil {
-			err = c.settle(ctx)
-		}
+		m, err := c.during(ctx, c.pace(addresses, activeRate))
 		if err != nil {
 			return err
 		}

@@ -30,12 +30,7 @@ func group(ctx context.Context, r *Run) error {
 		return err
 	}
 	return r.inGroup(ctx, people, name, func(c *crowd, a *address) error {
-		stop := c.pace([]*address{a}, 20)
-		_, err := c.measure(ctx)
-		stop()
-		if err == nil {
-			err = c.settle(ctx)
-		}
+		_, err := c.during(ctx, c.pace([]*address{a}, 20))
 		_, p99, _ := c.percentiles()
 		r.Record("group100_p99_ms", millis(p99), "ms")
 		return err

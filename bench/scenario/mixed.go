@@ -67,12 +67,7 @@ func mixed(ctx context.Context, r *Run) error {
 	}
 	comeAndGo := c.comeAndGo(ctx, passing)
 	stop := c.pace(turns, r.Scale.Rate/2)
-	m, err := c.measure(ctx)
-	stop()
-	comeAndGo()
-	if err == nil {
-		err = c.settle(ctx)
-	}
+	m, err := c.during(ctx, func() { stop(); comeAndGo() })
 	if err != nil {
 		return err
 	}

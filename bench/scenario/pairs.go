@@ -105,8 +105,13 @@ func (c *crowd) rush(ctx context.Context, addresses []*address, window int64) (m
 			return measured{}, err
 		}
 	}
+	return c.during(ctx, func() { close(done) })
+}
+
+// during measures while messages are sent until stop is called, and returns when all of them have come.
+func (c *crowd) during(ctx context.Context, stop func()) (measured, error) {
 	m, err := c.measure(ctx)
-	close(done)
+	stop()
 	if err != nil {
 		return m, err
 	}
@@ -139,12 +144,7 @@ func rate(ctx context.Context, r *Run) error {
 		return err
 	}
 	defer c.leave()
-	stop := c.pace(addresses, r.Scale.Rate)
-	m, err := c.measure(ctx)
-	stop()
-	if err == nil {
-		err = c.settle(ctx)
-	}
+	m, err := c.during(ctx, c.pace(addresses, r.Scale.Rate))
 	if err != nil {
 		return err
 	}
