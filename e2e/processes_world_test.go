@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/chatmesh/chatmesh/e2e/program"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // cqlServer is a CQL server as a process of its own, on one port for its whole life.
@@ -29,7 +29,7 @@ type cqlServer struct {
 
 func newCQL(t *testing.T, r *rand.Rand) *cqlServer {
 	t.Helper()
-	c := &cqlServer{t: t, dir: t.TempDir(), port: lowPort(t, r), storage: lowPort(t, r)}
+	c := &cqlServer{t: t, dir: t.TempDir(), port: freePort(t), storage: freePort(t)}
 	t.Cleanup(func() {
 		if out, err := c.script("stop", c.dir); err != nil {
 			t.Errorf("the CQL server does not stop: %v\n%s", err, out)
@@ -79,18 +79,20 @@ func (c *cqlServer) signal(s syscall.Signal) {
 	}
 }
 
-// lowPort is a port below those that connections are given: it stays free while the one who listens on it is away.
-func lowPort(t *testing.T, r *rand.Rand) int {
+// freePort is a port that stays free while the one who listens on it is away.
+func freePort(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		port := 20_000 + r.IntN(10_000)
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			l.Close()
-			return port
-		}
+	port, err := free.Port()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free")
-	return 0
+	return port
+}
+
+// freeAddress is an address with such a port.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	return fmt.Sprintf("127.0.0.1:%d", freePort(t))
 }
 
 // processes is a mesh of which each service is a process of its own, on a broker and a CQL server apart.
@@ -132,8 +134,7 @@ func (m *processes) external() []string {
 func (m *processes) begin(service string, n int) *program.Program {
 	m.t.Helper()
 	name := fmt.Sprint(service, n)
-	address := func() string { return fmt.Sprintf("127.0.0.1:%d", lowPort(m.t, m.r)) }
-	p, err := program.Begin(program.Config{Data: filepath.Join(m.t.TempDir(), "none"), Listen: address(), AdminListen: address(),
+	p, err := program.Begin(program.Config{Data: filepath.Join(m.t.TempDir(), "none"), Listen: freeAddress(m.t), AdminListen: freeAddress(m.t),
 		Args: append(m.external(), "--node", name, service)})
 	if err != nil {
 		m.t.Fatal(err)

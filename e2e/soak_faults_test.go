@@ -183,7 +183,7 @@ func newBroker(t *testing.T, r *rand.Rand) *soakBroker {
 	if out, err := exec.Command("go", "build", "-o", b.path, "./brokerd").CombinedOutput(); err != nil {
 		t.Fatalf("build of the broker: %v\n%s", err, out)
 	}
-	b.port = lowPort(t, r)
+	b.port = freePort(t)
 	return b
 }
 

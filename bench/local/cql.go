@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/chatmesh/chatmesh/bench/report"
 	"github.com/chatmesh/chatmesh/pkg/chat"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 	"github.com/chatmesh/chatmesh/pkg/store"
 	"github.com/chatmesh/chatmesh/pkg/store/scylla"
 )
@@ -29,15 +29,11 @@ import (
 func startCQL(ctx context.Context, dir string) (host string, stop func() error, err error) {
 	var ports [2]string
 	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port, err := free.Port()
 		if err != nil {
 			return "", nil, err
 		}
-		defer l.Close()
-		ports[i] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-		if err := l.Close(); err != nil {
-			return "", nil, err
-		}
+		ports[i] = strconv.Itoa(port)
 	}
 	script := func(ctx context.Context, args ...string) error {
 		cmd := exec.CommandContext(ctx, filepath.Join(checkout(), "scripts", "cql"), args...)

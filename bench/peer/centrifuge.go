@@ -5,6 +5,7 @@ import (
 	"os/exec"
 
 	"github.com/chatmesh/chatmesh/bench/driver"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // Centrifuge is a server on the library under Centrifugo: bench/servers/centrifuge.
@@ -23,7 +24,7 @@ func startCentrifuge(ctx context.Context, dir string) (Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	address, err := freeAddress()
+	address, err := free.Address()
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // ChatmeshR3 has its log on three brokers, which are processes of their own and sync: an acknowledged message is on the disks of two of
@@ -65,7 +67,7 @@ func (s *chatmeshR3) startBrokers(ctx context.Context, program, dir string) (add
 	var routes []string
 	for range count {
 		for _, to := range []*[]string{&addresses, &routes} {
-			a, err := freeAddress()
+			a, err := free.Address()
 			if err != nil {
 				return nil, err
 			}

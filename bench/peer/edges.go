@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/chatmesh/chatmesh/bench/driver"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // Edge connects people of a chatmesh to one of its edges.
@@ -47,7 +48,7 @@ func StartMesh(ctx context.Context, dir string, people, edges int) (_ *Mesh, err
 	if err != nil {
 		return nil, err
 	}
-	broker, err := freeAddress()
+	broker, err := free.Address()
 	if err != nil {
 		return nil, err
 	}

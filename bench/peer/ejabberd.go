@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/chatmesh/chatmesh/bench/driver"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // Ejabberd is Debian's XMPP server with the archive of every message (XEP-0313) in Debian's PostgreSQL, which syncs. A message is written
@@ -83,7 +84,7 @@ func (e *ejabberd) startDatabase(ctx context.Context, dir string) error {
 		"--no-locale", "--no-sync"))); err != nil {
 		return err
 	}
-	if e.sqlPort, err = freePort(); err != nil {
+	if e.sqlPort, err = free.Port(); err != nil {
 		return err
 	}
 	// What is not said here is PostgreSQL's default: fsync, full_page_writes and synchronous_commit are on.
@@ -116,7 +117,7 @@ func (e *ejabberd) sql(ctx context.Context, args ...string) error {
 }
 
 func (e *ejabberd) startServer(ctx context.Context, dir string) error {
-	port, err := freePort()
+	port, err := free.Port()
 	if err != nil {
 		return err
 	}

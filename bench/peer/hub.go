@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/chatmesh/chatmesh/bench/driver"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // HubLean is a relay that writes all that waits for a connection at once: the floor.
@@ -43,7 +44,7 @@ func startRelay(name string, args ...string) func(context.Context, string) (Serv
 		if err != nil {
 			return nil, err
 		}
-		address, err := freeAddress()
+		address, err := free.Address()
 		if err != nil {
 			return nil, err
 		}

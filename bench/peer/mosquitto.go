@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/chatmesh/chatmesh/bench/driver"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // Mosquitto is Debian's MQTT broker: each person has a session that it keeps, and a topic; messages have QoS 1. It writes its state to a
@@ -39,7 +40,7 @@ func startMosquitto(ctx context.Context, dir string) (Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := free.Port()
 	if err != nil {
 		return nil, err
 	}

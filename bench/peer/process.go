@@ -143,21 +143,6 @@ func family(pid int) []int {
 	return all
 }
 
-// freePort is a port of the loopback that nobody listens on.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("peer: %w", err)
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
-}
-
-// freeAddress is an address of the loopback that nobody listens on.
-func freeAddress() (string, error) {
-	port, err := freePort()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
-}
-
 // root is the folder of the repository.
 func root() string {
 	_, file, _, _ := runtime.Caller(0)

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/chatmesh/chatmesh/bench/driver"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // SocketIO is a server on socket.io, in one process of Node: bench/servers/socketio.
@@ -56,7 +57,7 @@ type socketIO struct {
 }
 
 func startSocketIO(ctx context.Context, dir string) (Server, error) {
-	port, err := freePort()
+	port, err := free.Port()
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // Broker is a nats-server as a process, on the same folder and ports for its whole life. It is not started twice at once.
@@ -50,7 +52,7 @@ func (c *Cluster) layBrokers() error {
 		b := &Broker{Name: name, Store: filepath.Join(c.cfg.Dir, name), path: path, conf: filepath.Join(folder, "server.conf")}
 		var addrs [3]string
 		for k := range addrs {
-			if addrs[k], err = freeAddress(); err != nil {
+			if addrs[k], err = free.Address(); err != nil {
 				return err
 			}
 		}

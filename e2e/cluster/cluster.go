@@ -7,8 +7,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -267,25 +265,4 @@ func (c *Cluster) Errors() (all []string) {
 func root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
-}
-
-// freeAddress is a free address of 127.0.0.1 whose port is below those that connections are given: it stays free while nobody listens.
-func freeAddress() (string, error) {
-	ports.Lock()
-	defer ports.Unlock()
-	for range 10_000 {
-		if ports.next++; ports.next > 12_000 {
-			ports.next = 0
-		}
-		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+(os.Getpid()*37+ports.next)%12_000)
-		if l, err := net.Listen("tcp", addr); err == nil {
-			return addr, l.Close()
-		}
-	}
-	return "", errors.New("cluster: no free port")
-}
-
-var ports struct {
-	sync.Mutex
-	next int
 }

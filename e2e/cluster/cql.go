@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // CQL is an Apache Cassandra node, started by scripts/cql, on the same folder and port for its whole life.
@@ -20,11 +22,11 @@ type CQL struct {
 }
 
 func newCQL(dir string) (*CQL, error) {
-	host, err := freeAddress()
+	host, err := free.Address()
 	if err != nil {
 		return nil, err
 	}
-	storage, err := freeAddress()
+	storage, err := free.Address()
 	if err != nil {
 		return nil, err
 	}

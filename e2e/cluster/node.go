@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/chatmesh/chatmesh/e2e/program"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // Node is a process of chatmesh, at the same addresses for its whole life. Its methods are not called at the same time.
@@ -28,10 +29,10 @@ type Node struct {
 func (c *Cluster) newNode(service, name string) (*Node, error) {
 	n := &Node{Service: service, Name: name}
 	var err error
-	if n.client, err = freeAddress(); err != nil {
+	if n.client, err = free.Address(); err != nil {
 		return nil, err
 	}
-	if n.admin, err = freeAddress(); err != nil {
+	if n.admin, err = free.Address(); err != nil {
 		return nil, err
 	}
 	args := append(c.broker(service), "--node", name)

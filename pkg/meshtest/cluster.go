@@ -3,7 +3,6 @@ package meshtest
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"strings"
 	"testing"
@@ -11,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // Cluster is three brokers of a test that keep three copies of everything.
@@ -54,17 +54,15 @@ func NewCluster(t testing.TB) *Cluster {
 	return c
 }
 
-// freePorts returns ports that are free at the moment.
+// freePorts returns ports on which nobody listens.
 func freePorts(t testing.TB, n int) []int {
 	t.Helper()
-	out := make([]int, 0, n)
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatalf("free port: %v", err)
+	out := make([]int, n)
+	for i := range out {
+		var err error
+		if out[i], err = free.Port(); err != nil {
+			t.Fatal(err)
 		}
-		defer l.Close()
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
 	}
 	return out
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -27,6 +26,7 @@ import (
 	"github.com/chatmesh/chatmesh/pkg/client"
 	"github.com/chatmesh/chatmesh/pkg/config"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 	"github.com/chatmesh/chatmesh/pkg/pki"
 	"github.com/chatmesh/chatmesh/pkg/roles"
 	"github.com/chatmesh/chatmesh/pkg/subject"
@@ -408,13 +408,12 @@ func TestServicesWaitForTheStreamsThatAnOperatorMakes(t *testing.T) {
 	}
 }
 
-// freeAddress is an address that is free at the moment.
+// freeAddress is an address on which nobody listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := free.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }

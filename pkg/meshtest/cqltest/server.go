@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 	"github.com/chatmesh/chatmesh/pkg/store/scylla"
 )
 
@@ -142,18 +143,13 @@ func find(name string) (string, error) {
 }
 
 func freePorts(n int) ([]string, error) {
-	var ports []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	ports := make([]string, n)
+	for i := range ports {
+		port, err := free.Port()
 		if err != nil {
 			return nil, err
 		}
-		defer func() { _ = l.Close() }() // held until all are found, so that they differ
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		if err != nil {
-			return nil, err
-		}
-		ports = append(ports, port)
+		ports[i] = strconv.Itoa(port)
 	}
 	return ports, nil
 }
