@@ -48,9 +48,10 @@ type memory struct {
 	kernel int
 }
 
-// memory returns the least of what is in use in some seconds: garbage is given back.
+// memory returns the least of what is in use, once it has not become notably less for some seconds: garbage is given back, and what people who
+// came have left to do is done.
 func (c *crowd) memory(ctx context.Context) (least memory, err error) {
-	end := time.Now().Add(c.run.Scale.Calm)
+	end, last := time.Now().Add(c.run.Scale.Calm), time.Now().Add(4*c.run.Scale.Calm)
 	for first := true; first || time.Now().Before(end); first = false {
 		if err := pause(ctx, 200*time.Millisecond, c); err != nil {
 			return least, err
@@ -73,6 +74,9 @@ func (c *crowd) memory(ctx context.Context) (least memory, err error) {
 		m.kernel += pages * os.Getpagesize()
 		if first {
 			least = m
+		}
+		if now := time.Now(); m.pss < least.pss-least.pss/50 && now.Before(last) {
+			end = now.Add(c.run.Scale.Calm)
 		}
 		least = memory{min(least.pss, m.pss), min(least.kernel, m.kernel)}
 	}

@@ -59,7 +59,7 @@ type Scale struct {
 	Chats, Missed int
 	// Warm is how long a scenario runs before it is measured, Measure how long it is measured.
 	Warm, Measure time.Duration
-	// Calm is how long memory is watched until its least counts.
+	// Calm is for how long memory does not become less until its least counts.
 	Calm time.Duration
 	// Settle is how long what was sent may take to arrive in the end.
 	Settle time.Duration

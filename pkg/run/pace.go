@@ -9,50 +9,74 @@ import (
 )
 
 // A process that holds little and allocates much spends an eighth of its time collecting garbage, again and again the same small heap.
-// While it is busy it may leave more garbage lying, up to a bound. Once it is calm, Thrift gives the memory back.
+// While it is busy it may leave more garbage lying, up to a bound. Once it is calm, Thrift gives the memory back: but not what lies between
+// things that stay. So while thousands of people connect it collects often: what stays of them is packed closely.
 
 // Bounds of pacing.
 const (
-	// busyRate is from how many bytes a second on a process is busy.
-	busyRate = 64 << 20
+	// paceEvery is how often it is looked.
+	paceEvery = 250 * time.Millisecond
+	// busyRate is from how many bytes between two looks on a process is busy: 64 MiB/s.
+	busyRate = 16 << 20
 	// slack is how much garbage a busy process may leave, and mostPercent how much in percent of what it holds. Where it holds more than slack
 	// it collects as ever.
 	slack       = 256 << 20
 	mostPercent = 400
 	usual       = 100
-	// quietTicks is how many seconds in a row make a process quiet.
-	quietTicks = 3
+	// growing is how much a process may leave to which connections come, at least crowd between two looks, and dense up to which size it does
+	// so: what lies between the things of a larger one is worth less than the time.
+	growing = 30
+	crowd   = 50
+	dense   = 256 << 20
+	// quietTicks is how many looks in a row make a process quiet, grownTicks after how many without a crowd it has grown.
+	quietTicks = 12
+	grownTicks = 4
 )
 
-// Pace sets how much garbage may lie, every second until ctx ends, and then as it was. Where an operator has set GOGC it does nothing.
-func Pace(ctx context.Context) error {
+// Pace sets how much garbage may lie, four times a second until ctx ends, and then as it was. connections tells how many there are; nil is
+// none. Where an operator has set GOGC it does nothing.
+func Pace(ctx context.Context, connections func() int64) error {
 	if os.Getenv("GOGC") != "" {
 		<-ctx.Done()
 		return nil
 	}
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(paceEvery)
 	defer tick.Stop()
-	pace(ctx, tick.C, gauge(), func(percent int) { debug.SetGCPercent(percent) })
+	pace(ctx, tick.C, gauge(connections), func(percent int) { debug.SetGCPercent(percent) })
 	return nil
 }
 
-// gauge tells how many bytes were allocated since it was asked before, and how many are held.
-func gauge() func() (allocated, live uint64) {
+// look is what a process did since the look before.
+type look struct {
+	// allocated are bytes, came how many connections there are more.
+	allocated uint64
+	came      int64
+	// live are the bytes that are held.
+	live uint64
+}
+
+// gauge looks.
+func gauge(connections func() int64) func() look {
 	figures := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/heap/live:bytes"}}
-	metrics.Read(figures)
-	before := figures[0].Value.Uint64()
-	return func() (uint64, uint64) {
+	read := func() (allocated, live uint64, held int64) {
 		metrics.Read(figures)
-		now := figures[0].Value.Uint64()
-		allocated := now - before
-		before = now
-		return allocated, figures[1].Value.Uint64()
+		if connections != nil {
+			held = connections()
+		}
+		return figures[0].Value.Uint64(), figures[1].Value.Uint64(), held
+	}
+	allocatedBefore, _, heldBefore := read()
+	return func() look {
+		allocated, live, held := read()
+		l := look{allocated: allocated - allocatedBefore, came: held - heldBefore, live: live}
+		allocatedBefore, heldBefore = allocated, held
+		return l
 	}
 }
 
 // pace is Pace on given ticks.
-func pace(ctx context.Context, ticks <-chan time.Time, gauge func() (allocated, live uint64), set func(percent int)) {
-	now, quiet := usual, 0
+func pace(ctx context.Context, ticks <-chan time.Time, gauge func() look, set func(percent int)) {
+	now, quiet, grown := usual, 0, grownTicks
 	change := func(percent int) {
 		if percent != now {
 			now = percent
@@ -66,14 +90,21 @@ func pace(ctx context.Context, ticks <-chan time.Time, gauge func() (allocated, 
 			return
 		case <-ticks:
 		}
-		allocated, live := gauge()
-		if allocated >= busyRate {
-			quiet = 0
-			change(percentFor(live))
-			continue
+		l := gauge()
+		if grown++; l.came >= crowd {
+			grown = 0
 		}
-		if quiet++; quiet >= quietTicks {
-			change(usual)
+		switch {
+		case grown < grownTicks && l.live < dense:
+			quiet = 0
+			change(growing)
+		case l.allocated >= busyRate:
+			quiet = 0
+			change(percentFor(l.live))
+		default:
+			if quiet++; quiet >= quietTicks {
+				change(usual)
+			}
 		}
 	}
 }

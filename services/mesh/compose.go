@@ -38,7 +38,7 @@ func (m *Mesh) compose() error {
 		}
 	}
 	m.parts = append(m.parts, part{name: "memory", run: run.Thrift})
-	m.parts = append(m.parts, part{name: "garbage", run: run.Pace})
+	m.parts = append(m.parts, part{name: "garbage", run: func(ctx context.Context) error { return run.Pace(ctx, m.connections) }})
 	return nil
 }
 
@@ -71,6 +71,7 @@ func (m *Mesh) edge() error {
 		return err
 	}
 	s.Store(e)
+	m.connections = e.Connections
 	m.clients.edge, m.clients.moved = e.Handler(), make(chan struct{})
 	m.parts = append(m.parts,
 		part{name: string(Edge), front: true, run: func(ctx context.Context) error {

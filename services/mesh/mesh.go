@@ -73,6 +73,8 @@ type Mesh struct {
 	listen, admin net.Listener
 	parts         []part
 	clients       client
+	// connections tells how many the edge has; nil where there is none.
+	connections func() int64
 }
 
 // part is something that runs. Front parts face clients: they end first, while the others still work for them.
