@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -110,12 +109,7 @@ func (o *operations) begin(name string) {
 	a, ok := o.addrs[name]
 	if !ok {
 		for i := range a {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				o.t.Fatal(err)
-			}
-			a[i] = l.Addr().String()
-			l.Close()
+			a[i] = freeAddress(o.t)
 		}
 		o.addrs[name] = a
 	}
@@ -266,7 +260,7 @@ func (o *operations) act(what string) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		if err := nc.Publish(fmt.Sprintf("chat.%d.%s.log", (o.partition()+1)%4, o.chat), []byte("no event")); err != nil {
+		if err := nc.Publish(fmt.Sprintf("chat.%d.%s.log", 1-o.partition(), o.chat), []byte("no event")); err != nil {
 			t.Fatal(err)
 		}
 		if err := nc.FlushTimeout(raw.Patience); err != nil {

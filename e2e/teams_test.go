@@ -170,7 +170,7 @@ func TestTheAuditFeedHasEachEventOnceHoweverOftenItIsKilled(t *testing.T) {
 	durables(t, nc, "team-audit", jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
 	file, binary := filepath.Join(t.TempDir(), "feed.jsonl"), audit(t)
 	start := func() *example {
-		return run(t, "audit: feed of 4 partitions", binary, "-nats-url", srv.NATS, "-out", file)
+		return run(t, "audit: feed of 2 partitions", binary, "-nats-url", srv.NATS, "-out", file)
 	}
 	for range 4 {
 		feed := start()

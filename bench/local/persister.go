@@ -27,7 +27,7 @@ import (
 
 const (
 	// partitions are as many as a mesh has by default; batch is how many events a persister takes at once.
-	partitions = 4
+	partitions = 2
 	batchSize  = 500
 	// liveRate is how many messages a second come while a backlog is caught up with.
 	liveRate = 2000

@@ -141,7 +141,7 @@ func TestDefaultsAreValid(t *testing.T) {
 	}
 	want := Settings{
 		Listen: "127.0.0.1:8080", AdminListen: "127.0.0.1:8081", NATSListen: "127.0.0.1:4222", Data: "./data",
-		MaxConnections: 100_000, Rebalance: On, RateLimits: On, LogSync: SyncAlways, Node: got.Node, Partitions: 4, Replicas: 1, LogRetention: 720 * time.Hour,
+		MaxConnections: 100_000, Rebalance: On, RateLimits: On, LogSync: SyncAlways, Node: got.Node, Partitions: 2, Replicas: 1, LogRetention: 720 * time.Hour,
 		PresenceTTL: 15 * time.Second, PresenceGrace: 5 * time.Second, AwayAfter: 10 * time.Minute, AccessTokenTTL: time.Hour, SessionTTL: 720 * time.Hour, ShutdownGrace: 8 * time.Second,
 		LogFormat: "text", LogLevel: "info", ScyllaKeyspace: "chatmesh", ScyllaReplication: 3, TraceSample: 0.01,
 	}
@@ -169,7 +169,7 @@ func TestFlagWinsOverEnvironmentOverFileOverDefault(t *testing.T) {
 		{"pprof", "true", "true", "true", [4]any{false, true, true, true}, func(s *Settings) any { return s.Pprof }},
 		{"pprof", "true", "false", "true", [4]any{false, true, false, true}, func(s *Settings) any { return s.Pprof }},
 		{"pprof", "false", "true", "false", [4]any{false, false, true, false}, func(s *Settings) any { return s.Pprof }},
-		{"partitions", "1", "2", "3", [4]any{4, 1, 2, 3}, func(s *Settings) any { return s.Partitions }},
+		{"partitions", "1", "2", "3", [4]any{2, 1, 2, 3}, func(s *Settings) any { return s.Partitions }},
 		{"trace-sample", "1", "0.5", "1e-3", [4]any{0.01, 1.0, 0.5, 0.001}, func(s *Settings) any { return s.TraceSample }},
 		{"otlp-endpoint", "http://f", "http://e", "http://a", [4]any{"", "http://f", "http://e", "http://a"}, func(s *Settings) any { return s.OTLPEndpoint }},
 		{"nats-nkey", "f.nk", "e.nk", "a.nk", [4]any{"", "f.nk", "e.nk", "a.nk"}, func(s *Settings) any { return s.NATSNKey }},

@@ -46,7 +46,7 @@ type Settings struct {
 	AuthKey string `name:"auth-key" env:"CHATMESH_AUTH_KEY" placeholder:"FILE" help:"PEM file of the Ed25519 key that access tokens are signed with, made where it is missing. Default: none, auth.key under --data, and without the embedded store a key that each api makes at its start."`
 
 	Node       string `name:"node" env:"CHATMESH_NODE" default:"${node}" placeholder:"NAME" help:"Name of this node, unique among all that run, of A-Z a-z 0-9 _ -. Default: made at start from the host name and a random suffix."`
-	Partitions int    `name:"partitions" env:"CHATMESH_PARTITIONS" default:"4" placeholder:"N" help:"Count of partitions of the log, 1 to 1024, the same on every node for the life of a cluster. Default ${default}."`
+	Partitions int    `name:"partitions" env:"CHATMESH_PARTITIONS" default:"2" placeholder:"N" help:"Count of partitions of the log, 1 to 1024, the same on every node for the life of a cluster. Default ${default}."`
 
 	Replicas int `name:"replicas" env:"CHATMESH_REPLICAS" default:"1" placeholder:"1|3|5" help:"Copies of each stream and bucket, on as many servers of an external NATS; the embedded one has 1. Default ${default}."`
 
