@@ -204,7 +204,7 @@ func (o *operations) clone(from, to string) {
 func (o *operations) partition() uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(o.chat))
-	return h.Sum64() % 4
+	return h.Sum64() % 2
 }
 
 // persisted waits until the store has all that was sent: the persister takes its time to write several events together.

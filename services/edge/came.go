@@ -23,6 +23,8 @@ type came struct {
 	// foreign says that nobody published it to a person; err is why it is no frame.
 	foreign bool
 	err     error
+	// stale says that it is a cursor behind one that has come before.
+	stale bool
 }
 
 // read reads a message, and lets the log know of an event. Of a group, the same message comes for each member who is here, one behind the
@@ -54,6 +56,9 @@ func (s *Server) readAnew(m *nats.Msg) came {
 	}
 	if e.head, e.err = wire.Peek(m.Data); e.err != nil {
 		return e
+	}
+	if e.head.Type == wire.TypeRead || e.head.Type == wire.TypeDelivered {
+		e.stale = s.told.isBehind(m.Data)
 	}
 	if typ := chat.EventType(e.head.Type); typ.Known() {
 		s.c.Log.Observe(chatlog.Observed{Chat: e.head.Chat, Type: typ, Seq: e.head.Seq, Stream: e.stream, ID: id, Body: m.Data})

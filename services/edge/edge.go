@@ -90,6 +90,7 @@ type Server struct {
 	upgrader websocket.Upgrader
 	// typingPace is of one person in one chat, also without limits.
 	typingPace *limit.Pace
+	told       told
 	m          *metrics
 
 	// in gets every message of every subscription. When it is full, the broker's client drops and tells Lost.

@@ -103,6 +103,8 @@ func (p *person) receive(m *nats.Msg, later *pending) {
 	case e.err != nil:
 		p.s.c.Logger.Error("frame on a person's subject is not one", "error", e.err)
 		return
+	case e.stale:
+		return
 	case h.Type == wire.TypeHeads:
 		p.compare(e.data)
 		return
