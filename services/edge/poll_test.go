@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -331,12 +332,14 @@ func TestTheEndOfASessionEndsItsPollsAndStreams(t *testing.T) {
 	if f, ok := s.next(); !ok || f["type"] != "welcome" {
 		t.Fatalf("got %v; want to be welcome", f)
 	}
-	go func() {
+	var revoking sync.WaitGroup
+	defer revoking.Wait() // what is told of it may come before its ack
+	revoking.Go(func() {
 		meshtest.Eventually(t, meshtest.Patience, "the poll waits", func() bool { return waiting(r) == 2 })
 		if err := r.bus.Keep(t.Context(), subject.Revoked, "s-ben", wire.Encode(map[string]any{"user": "ben"})); err != nil {
 			t.Error(err)
 		}
-	}()
+	})
 	if got, body := p.get(r, "/poll?wait=60s&cursor="+p.cursor); got != http.StatusUnauthorized {
 		t.Errorf("the poll that waits: got %d %s; want 401", got, body)
 	}
