@@ -23,7 +23,8 @@ type came struct {
 	// foreign says that nobody published it to a person; err is why it is no frame.
 	foreign bool
 	err     error
-	// stale says that it is a cursor behind one that has come before.
+	// whose is the person whose cursor it is, empty for all else; stale says that it is behind one that has come before.
+	whose chat.UserID
 	stale bool
 }
 
@@ -58,7 +59,7 @@ func (s *Server) readAnew(m *nats.Msg) came {
 		return e
 	}
 	if e.head.Type == wire.TypeRead || e.head.Type == wire.TypeDelivered {
-		e.stale = s.told.isBehind(m.Data)
+		e.whose, e.stale = s.told.look(m.Data)
 	}
 	if typ := chat.EventType(e.head.Type); typ.Known() {
 		s.c.Log.Observe(chatlog.Observed{Chat: e.head.Chat, Type: typ, Seq: e.head.Seq, Stream: e.stream, ID: id, Body: m.Data})

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"context"
-	"encoding/json"
 	"time"
 
 	"github.com/chatmesh/chatmesh/pkg/chat"
@@ -66,15 +65,7 @@ func (p *person) preferences() prefs.Preferences {
 }
 
 // seesCursor tells whether the devices of a person may be told of a cursor: who does not tell others is told nothing of theirs.
-func (p *person) seesCursor(data []byte) bool {
-	if p.preferences().ReadReceipts {
-		return true
-	}
-	var r struct {
-		User chat.UserID `json:"user"`
-	}
-	return json.Unmarshal(data, &r) == nil && r.User == p.id
-}
+func (p *person) seesCursor(of chat.UserID) bool { return of == p.id || p.preferences().ReadReceipts }
 
 // tell has the mesh know how the person is. mu is held.
 func (p *person) tell() {

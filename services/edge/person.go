@@ -119,7 +119,7 @@ func (p *person) receive(m *nats.Msg, later *pending) {
 			p.prefer(next)
 		}
 	case wire.TypeRead, wire.TypeDelivered:
-		if !p.seesCursor(e.data) {
+		if !p.seesCursor(e.whose) {
 			return
 		}
 	}

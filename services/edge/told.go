@@ -26,11 +26,11 @@ type cursorOf struct {
 	delivered, private bool
 }
 
-// isBehind tells whether a frame is a cursor that lies behind one that came before it.
-func (t *told) isBehind(frame []byte) bool {
+// look tells whose cursor a frame is, and whether it lies behind one that came before it.
+func (t *told) look(frame []byte) (whose chat.UserID, behind bool) {
 	r, err := wire.DecodeCursor(frame)
 	if err != nil {
-		return false // the devices may know better
+		return "", false // the devices may know better
 	}
 	of := cursorOf{chat: r.Chat, user: r.User, delivered: r.Type == wire.TypeDelivered, private: r.Private}
 	t.mu.Lock()
@@ -40,11 +40,11 @@ func (t *told) isBehind(frame []byte) bool {
 		last = t.before[of]
 	}
 	if r.Seq < last {
-		return true
+		return r.User, true
 	}
 	if t.seqs == nil || len(t.seqs) >= toldMost {
 		t.seqs, t.before = map[cursorOf]chat.Seq{}, t.seqs
 	}
 	t.seqs[of] = r.Seq
-	return false
+	return r.User, false
 }

@@ -38,7 +38,8 @@ func TestNoDeviceSeesACursorMoveBackThoughAFanOutTellsItLate(t *testing.T) {
 
 func TestWhatWasToldIsRememberedUpToABound(t *testing.T) {
 	tell := func(c *told, id int, seq chat.Seq, private bool) bool {
-		return c.isBehind(wire.Encode(wire.Read{Type: wire.TypeRead, Chat: chat.ID(fmt.Sprint("c", id)), Seq: seq, User: "ben", Private: private}))
+		_, behind := c.look(wire.Encode(wire.Read{Type: wire.TypeRead, Chat: chat.ID(fmt.Sprint("c", id)), Seq: seq, User: "ben", Private: private}))
+		return behind
 	}
 	var c told
 	if tell(&c, 0, 9, true) || tell(&c, 0, 8, false) || !tell(&c, 0, 8, true) || !tell(&c, 0, 7, false) {
@@ -53,7 +54,7 @@ func TestWhatWasToldIsRememberedUpToABound(t *testing.T) {
 	if tell(&c, 0, 1, false) || len(c.seqs) > toldMost || len(c.before) > toldMost {
 		t.Errorf("%d and %d are remembered, and the first; want %d each at most", len(c.seqs), len(c.before), toldMost)
 	}
-	if c.isBehind([]byte(`{"type":"read"}`)) {
+	if _, behind := c.look([]byte(`{"type":"read"}`)); behind {
 		t.Error("what is no cursor is behind one")
 	}
 }
