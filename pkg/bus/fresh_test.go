@@ -25,25 +25,30 @@ func TestAReadShowsWhatWasAcknowledgedBeforeItWhicheverCopyAnswers(t *testing.T)
 	})
 	stale := 0
 	for round := range 6 {
-		s, err := writer.JetStream().Stream(t.Context(), "TEST")
-		if err != nil {
-			t.Fatal(err)
-		}
 		lagging, leader := -1, -1
-		for i := range 3 {
-			if p.Name(i) == s.CachedInfo().Cluster.Leader {
-				leader = i
-			} else if i%2 == round%2 || lagging < 0 {
-				lagging = i
+		meshtest.Eventually(t, patience, "the stream has a leader", func() bool {
+			s, err := writer.JetStream().Stream(t.Context(), "TEST")
+			if err != nil {
+				return false
 			}
-		}
-		if leader < 0 {
-			t.Fatalf("nobody is the leader: %+v", s.CachedInfo().Cluster)
-		}
+			lagging, leader = -1, -1
+			for i := range 3 {
+				if p.Name(i) == s.CachedInfo().Cluster.Leader {
+					leader = i
+				} else if i%2 == round%2 || lagging < 0 {
+					lagging = i
+				}
+			}
+			return leader >= 0
+		})
 		at, from := p.BusAt(t, leader), p.BusAt(t, lagging)
-		if _, err := from.LastFor(t.Context(), "TEST", "test.>"); err != nil {
-			t.Fatal(err)
-		}
+		meshtest.Eventually(t, patience, "both brokers answer", func() bool {
+			if _, err := at.Publish(t.Context(), msg("test.before", "x")); err != nil {
+				return false
+			}
+			_, err := from.LastFor(t.Context(), "TEST", "test.>")
+			return err == nil
+		})
 		since := time.Now()
 		if err := p.Pause(lagging); err != nil {
 			t.Fatal(err)
