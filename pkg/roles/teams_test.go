@@ -33,6 +33,21 @@ func laid(t *testing.T, change func(*server.Options)) (*meshtest.Production, *bu
 	return p, b
 }
 
+// writer is a connection of an edge that reaches the leaders of both logs. They may be elected a moment after the logs are made.
+func writer(t *testing.T, p *meshtest.Production) *bus.Bus {
+	t.Helper()
+	e := p.Bus(t, edge)
+	for part := range 2 {
+		nowhere := &nats.Msg{Subject: subject.Log(part, "c1"), Header: nats.Header{jetstream.ExpectedStreamHeader: {"none"}}}
+		meshtest.Eventually(t, patience, "the leader of a log answers", func() bool {
+			_, err := e.Publish(t.Context(), nowhere)
+			var refused *bus.Refusal
+			return errors.As(err, &refused)
+		})
+	}
+	return e
+}
+
 func makeConsumers(t *testing.T, b *bus.Bus, role string) {
 	t.Helper()
 	plan, err := b.PlanTeam(t.Context(), role, &bus.Start{})
@@ -67,7 +82,7 @@ func TestATeamWorksOffItsOwnConsumersWithAcksInBothForms(t *testing.T) {
 		t.Run(form, func(t *testing.T) {
 			p, operator := laid(t, func(o *server.Options) { o.FeatureFlags = map[string]bool{server.FeatureFlagJsAckFormatV2: flag} })
 			makeConsumers(t, operator, reader)
-			e := p.Bus(t, edge)
+			e := writer(t, p)
 			for _, body := range []string{"1", "2", "3"} {
 				if _, err := e.Publish(t.Context(), &nats.Msg{Subject: subject.Log(1, "c1"), Data: []byte(body)}); err != nil {
 					t.Fatal(err)
@@ -103,7 +118,7 @@ func TestATeamCannotAckOrTakeWhatIsAnothers(t *testing.T) {
 		p, operator := laid(t, func(o *server.Options) { o.FeatureFlags = map[string]bool{server.FeatureFlagJsAckFormatV2: flag} })
 		makeConsumers(t, operator, reader)
 		makeConsumers(t, operator, bot)
-		e := p.Bus(t, edge)
+		e := writer(t, p)
 		if _, err := e.Publish(t.Context(), &nats.Msg{Subject: subject.Log(0, "c1"), Data: []byte("x")}); err != nil {
 			t.Fatal(err)
 		}
@@ -158,7 +173,7 @@ func TestATeamCannotAckOrTakeWhatIsAnothers(t *testing.T) {
 func TestATeamReadsNothingButThroughItsConsumers(t *testing.T) {
 	p, operator := laid(t, nil)
 	makeConsumers(t, operator, reader)
-	e := p.Bus(t, edge)
+	e := writer(t, p)
 	if _, err := e.Publish(t.Context(), &nats.Msg{Subject: subject.Log(0, "c1"), Data: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +227,7 @@ func TestAServiceAnswersIntoInboxesOnly(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	e := p.Bus(t, edge)
+	e := writer(t, p)
 	if _, err := e.Publish(t.Context(), &nats.Msg{Subject: subject.Log(0, "c1"), Data: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +255,7 @@ func TestAServiceAnswersIntoInboxesOnly(t *testing.T) {
 func TestWhatATeamHasDeliveredElsewhereIsNeitherStoredNorARequest(t *testing.T) {
 	p, operator := laid(t, nil)
 	makeConsumers(t, operator, reader)
-	e := p.Bus(t, edge)
+	e := writer(t, p)
 	seen, err := e.Conn().SubscribeSync(subject.User("u1"))
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/chat"
@@ -306,9 +307,11 @@ func ask(t *testing.T, nc *nats.Conn, endpoint string, in any) []byte {
 func poison(t *testing.T, p *meshtest.Production, id chat.ID, ops *bus.Bus, workers ...string) {
 	t.Helper()
 	edge := p.Bus(t, roles.Edge)
-	if _, err := edge.Publish(t.Context(), &nats.Msg{Subject: subject.Log(subject.Partition(id, 2), "poison"), Data: []byte("{}")}); err != nil {
-		t.Fatal(err)
-	}
+	meshtest.Eventually(t, patience, "the log takes it", func() bool {
+		m := &nats.Msg{Subject: subject.Log(subject.Partition(id, 2), "poison"), Data: []byte("{}"), Header: nats.Header{jetstream.MsgIDHeader: {"poison"}}}
+		_, err := edge.Publish(t.Context(), m)
+		return err == nil
+	})
 	meshtest.Eventually(t, patience, "each worker puts it aside", func() bool {
 		l, err := ops.DeadLetters(t.Context(), 1, 10)
 		return err == nil && len(l) == len(workers)
