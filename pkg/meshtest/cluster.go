@@ -28,7 +28,10 @@ func NewCluster(t testing.TB) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, servers: make([]*server.Server, 3)}
 	var routes []*url.URL
-	ports := freePorts(t, 6)
+	ports, err := free.Ports(6)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, p := range ports[:3] {
 		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", p)})
 	}
@@ -52,19 +55,6 @@ func NewCluster(t testing.TB) *Cluster {
 		return false
 	})
 	return c
-}
-
-// freePorts returns ports on which nobody listens.
-func freePorts(t testing.TB, n int) []int {
-	t.Helper()
-	out := make([]int, n)
-	for i := range out {
-		var err error
-		if out[i], err = free.Port(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
 }
 
 // Start starts broker i, again on the same folder and ports.

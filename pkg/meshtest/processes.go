@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 )
 
 // Processes are three brokers, each a process of its own, that keep three copies of everything and sync always. They can be killed
@@ -83,7 +84,10 @@ func serve(text string) error {
 func StartProcesses(t testing.TB) *Processes {
 	t.Helper()
 	p := &Processes{}
-	ports := freePorts(t, 6)
+	ports, err := free.Ports(6)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var routes []string
 	for _, port := range ports[:3] {
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", port))

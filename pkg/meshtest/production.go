@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/chatmesh/chatmesh/pkg/bus"
+	"github.com/chatmesh/chatmesh/pkg/meshtest/free"
 	"github.com/chatmesh/chatmesh/pkg/pki"
 	"github.com/chatmesh/chatmesh/pkg/roles"
 )
@@ -64,7 +65,10 @@ func NewProductionCluster(t testing.TB, change func(*server.Options)) *Productio
 		name, value, _ := strings.Cut(line, "=")
 		t.Setenv(name, value)
 	}
-	ports := freePorts(t, 9)
+	ports, err := free.Ports(9)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var urls, routes []string
 	for i := range 3 {
 		urls = append(urls, fmt.Sprintf("tls://127.0.0.1:%d", ports[i]))

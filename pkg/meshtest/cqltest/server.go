@@ -87,11 +87,11 @@ func (s *Server) signal(t testing.TB, sig syscall.Signal) {
 }
 
 func start(dir string, env ...string) (*Server, error) {
-	ports, err := freePorts(2)
+	ports, err := free.Ports(2)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Host: net.JoinHostPort("127.0.0.1", ports[0]), dir: dir, storage: ports[1], env: env}
+	s := &Server{Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(ports[0])), dir: dir, storage: strconv.Itoa(ports[1]), env: env}
 	return s, s.run()
 }
 
@@ -140,16 +140,4 @@ func find(name string) (string, error) {
 		}
 		dir = filepath.Dir(dir)
 	}
-}
-
-func freePorts(n int) ([]string, error) {
-	ports := make([]string, n)
-	for i := range ports {
-		port, err := free.Port()
-		if err != nil {
-			return nil, err
-		}
-		ports[i] = strconv.Itoa(port)
-	}
-	return ports, nil
 }

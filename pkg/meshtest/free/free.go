@@ -38,6 +38,18 @@ func Port() (int, error) {
 	return 0, errors.New("free: no port")
 }
 
+// Ports returns so many ports.
+func Ports(n int) ([]int, error) {
+	ports := make([]int, n)
+	for i := range ports {
+		var err error
+		if ports[i], err = Port(); err != nil {
+			return nil, err
+		}
+	}
+	return ports, nil
+}
+
 // Address returns an address with such a port.
 func Address() (string, error) {
 	port, err := Port()
