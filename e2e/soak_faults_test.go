@@ -31,9 +31,16 @@ type soakMesh interface {
 	edges() []string
 	// verify has chatmesh verify all chats, and stores are the folders of the brokers' streams.
 	verify() error
-	stores() []string
+	stores() []soakStore
 	// finish ends everything and lists what is wrong with it, and errors that were logged.
 	finish() (problems, errors []string)
+}
+
+// soakStore is the folder of a broker's streams.
+type soakStore struct {
+	dir string
+	// away says that other brokers may have gone on while this one was ended or paused.
+	away bool
 }
 
 // soakProcess is a process of chatmesh that is ended and started again.
@@ -117,7 +124,9 @@ func (m *together) finish() (problems, errors []string) { return m.main.finish()
 
 func (m *together) verify() error { return verifyAt(m.main.p.NATS) }
 
-func (m *together) stores() []string { return []string{filepath.Join(m.main.cfg.Data, "nats")} }
+func (m *together) stores() []soakStore {
+	return []soakStore{{dir: filepath.Join(m.main.cfg.Data, "nats")}}
+}
 
 // apart is a broker, all services in one process, and a second edge.
 type apart struct {
@@ -166,7 +175,7 @@ func (m *apart) finish() (problems, errors []string) {
 
 func (m *apart) verify() error { return verifyAt(m.broker.url()) }
 
-func (m *apart) stores() []string { return []string{m.broker.data} }
+func (m *apart) stores() []soakStore { return []soakStore{{dir: m.broker.data}} }
 
 // soakBroker is a broker as a process of its own, on one port for its whole life.
 type soakBroker struct {

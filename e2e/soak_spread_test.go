@@ -62,9 +62,9 @@ func (m *spreadMesh) edges() (out []string) {
 
 func (m *spreadMesh) verify() error { return m.c.Operator("verify", "--all") }
 
-func (m *spreadMesh) stores() (out []string) {
+func (m *spreadMesh) stores() (out []soakStore) {
 	for _, b := range m.c.Brokers {
-		out = append(out, b.Store)
+		out = append(out, soakStore{b.Store, b.WasAway()})
 	}
 	return out
 }

@@ -26,6 +26,7 @@ type Broker struct {
 	conf  string
 	env   []string
 	cmd   *exec.Cmd
+	away  bool
 	mu    sync.Mutex // guards log
 	log   bytes.Buffer
 }
@@ -110,8 +111,12 @@ func (b *Broker) Log() string {
 	return b.log.String()
 }
 
+// WasAway tells whether the broker was ended or paused since it started first, so that the others may have gone on without it.
+func (b *Broker) WasAway() bool { return b.away }
+
 // Kill ends the broker without a word.
 func (b *Broker) Kill() {
+	b.away = true
 	if b.cmd == nil || b.cmd.ProcessState != nil {
 		return
 	}
@@ -132,6 +137,7 @@ func (b *Broker) Terminate() error { return b.leave(syscall.SIGTERM) }
 func (b *Broker) Update() error { return b.leave(syscall.SIGUSR2) }
 
 func (b *Broker) leave(with syscall.Signal) error {
+	b.away = true
 	_ = b.cmd.Process.Signal(with)
 	done := time.AfterFunc(Within, func() { _ = b.cmd.Process.Kill() })
 	_ = b.cmd.Wait()
@@ -140,7 +146,10 @@ func (b *Broker) leave(with syscall.Signal) error {
 }
 
 // Freeze pauses the broker.
-func (b *Broker) Freeze(d time.Duration) error { return Freeze(b.cmd.Process.Pid, d) }
+func (b *Broker) Freeze(d time.Duration) error {
+	b.away = true
+	return Freeze(b.cmd.Process.Pid, d)
+}
 
 // Freeze pauses a process for a while.
 func Freeze(pid int, d time.Duration) error {
