@@ -181,15 +181,15 @@ func (b *Bus) At(ctx context.Context, stream string, seq uint64) (*Msg, error) {
 func (b *Bus) OldestPending(ctx context.Context, stream, consumer string) (time.Duration, error) {
 	ctx, cancel := within(ctx, requestTimeout)
 	defer cancel()
-	c, err := b.js.Consumer(ctx, stream, consumer)
+	info, err := b.consumer(ctx, stream, consumer)
+	if err != nil || info.NumPending == 0 && info.NumAckPending == 0 {
+		return 0, err
+	}
+	done, err := b.covered(ctx, info)
 	if err != nil {
-		return 0, fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, consumer, stream, err)
+		return 0, err
 	}
-	info := c.CachedInfo()
-	if info.NumPending == 0 && info.NumAckPending == 0 {
-		return 0, nil
-	}
-	next, err := b.From(ctx, stream, ">", info.AckFloor.Stream+1, 1, 0)
+	next, err := b.From(ctx, stream, ">", done+1, 1, 0)
 	if err != nil || len(next) == 0 {
 		return 0, err
 	}

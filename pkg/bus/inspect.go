@@ -84,26 +84,21 @@ func (b *Bus) First(ctx context.Context, stream string) (seq uint64, at time.Tim
 
 // Waiting is how many messages of a stream a consumer has not acknowledged yet.
 func (b *Bus) Waiting(ctx context.Context, stream, consumer string) (uint64, error) {
-	ctx, cancel := within(ctx, requestTimeout)
-	defer cancel()
-	c, err := b.js.Consumer(ctx, stream, consumer)
+	i, err := b.consumer(ctx, stream, consumer)
 	if err != nil {
-		return 0, fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, consumer, stream, err)
+		return 0, err
 	}
-	i := c.CachedInfo()
 	return i.NumPending + uint64(i.NumAckPending), nil
 }
 
 // Acked returns the stream sequence up to which a consumer has acknowledged everything.
 func (b *Bus) Acked(ctx context.Context, stream, consumer string) (uint64, error) {
-	ctx, cancel := within(ctx, requestTimeout)
-	defer cancel()
-	c, err := b.js.Consumer(ctx, stream, consumer)
+	i, err := b.consumer(ctx, stream, consumer)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound) {
 		return 0, fmt.Errorf("%w: consumer %s of %s", ErrNotFound, consumer, stream)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, consumer, stream, err)
+		return 0, err
 	}
-	return c.CachedInfo().AckFloor.Stream, nil
+	return b.covered(ctx, i)
 }

@@ -157,7 +157,7 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 		return jetstream.KeyValueConfig{Bucket: name, Description: what, History: 1, TTL: ttl, LimitMarkerTTL: marker,
 			Storage: jetstream.FileStorage, Replicas: l.Replicas}
 	}
-	return []jetstream.KeyValueConfig{
+	all := []jetstream.KeyValueConfig{
 		kv(subject.Presence, "who is on which edge, and the edges' leases", l.PresenceTTL, markerTTL),
 		kv(subject.LastSeen, "when a person was last online", 0, 0),
 		kv(subject.Nodes, "live nodes of each service", 0, markerTTL),
@@ -166,7 +166,15 @@ func (l Layout) buckets() []jetstream.KeyValueConfig {
 		kv(subject.Revoked, "sessions that ended while their tokens were valid", l.TokenTTL+time.Minute, 0),
 		kv(subject.Preferences, "what each person lets others learn of them", 0, 0),
 	}
+	if l.inMemory() {
+		all = append(all, kv(subject.Places, "how far each worker is", 0, 0))
+	}
+	return all
 }
+
+// inMemory tells whether the workers' consumers are in memory. With several copies each sync of theirs is one on every broker, and one that
+// restarts gets its memory from the others; with one copy every restart would forget.
+func (l Layout) inMemory() bool { return l.Replicas > 1 }
 
 // Pull settings of the workers' consumers.
 const (
@@ -179,7 +187,7 @@ const (
 )
 
 // workers are the consumers of each stream of a partition.
-func workers(stream string, partition int) []jetstream.ConsumerConfig {
+func (l Layout) workers(stream string, partition int) []jetstream.ConsumerConfig {
 	var out []jetstream.ConsumerConfig
 	for _, name := range []string{subject.FanOut, subject.Persister} {
 		cfg := jetstream.ConsumerConfig{
@@ -192,6 +200,7 @@ func workers(stream string, partition int) []jetstream.ConsumerConfig {
 			PriorityPolicy: jetstream.PriorityPolicyPinned,
 			PriorityGroups: []string{subject.PinGroup},
 			PinnedTTL:      pinTTL,
+			MemoryStorage:  l.inMemory(),
 		}
 		if name == subject.FanOut && stream == subject.ChatStream(partition) {
 			cfg.FilterSubject = subject.Logs(partition)

@@ -68,7 +68,7 @@ func (b *Bus) Plan(ctx context.Context, l Layout) (Plan, error) {
 			if err != nil {
 				return nil, err
 			}
-			for _, c := range workers(want.Name, n) {
+			for _, c := range l.workers(want.Name, n) {
 				if err := b.planConsumer(ctx, &p, want.Name, have, c); err != nil {
 					return nil, err
 				}
@@ -242,6 +242,10 @@ func (b *Bus) planConsumer(ctx context.Context, p *Plan, stream string, haveStre
 	}
 	var why reasons
 	next := have.Config
+	apply := func(ctx context.Context) error {
+		_, err := b.js.UpdateConsumer(ctx, stream, next)
+		return err
+	}
 	for _, f := range consumerFields {
 		old, now := f.get(&have.Config), f.get(&want)
 		if old == now {
@@ -252,20 +256,47 @@ func (b *Bus) planConsumer(ctx context.Context, p *Plan, stream string, haveStre
 			continue
 		case frozen:
 			why.add("%s cannot be changed from %s to %s", f.name, old, now)
+		case remake:
+			if !b.isKept(ctx, have) {
+				change.Later = fmt.Sprintf("%s stays %s until its worker keeps its place in the bucket %s: let workers of this version run, and do this again",
+					f.name, old, subject.Places)
+				continue
+			}
+			apply = func(ctx context.Context) error {
+				err := b.js.DeleteConsumer(ctx, stream, want.Durable)
+				if err == nil || errors.Is(err, jetstream.ErrConsumerNotFound) {
+					_, err = b.js.CreateConsumer(ctx, stream, next)
+				}
+				return err
+			}
 		}
 		change.Fields = append(change.Fields, Field{f.name, old, now})
 		f.set(&next, &want)
 	}
 	change.Refused = strings.Join(why, "; ")
-	if len(change.Fields) == 0 {
+	if len(change.Fields) == 0 && change.Later == "" {
 		return nil
 	}
-	if change.Refused == "" {
-		change.apply = func(ctx context.Context) error {
-			_, err := b.js.UpdateConsumer(ctx, stream, next)
-			return err
-		}
+	if change.Refused == "" && len(change.Fields) > 0 {
+		change.apply = apply
 	}
 	*p = append(*p, change)
 	return nil
+}
+
+// isKept tells whether a worker keeps the place of a consumer at the moment: what it has acknowledged by now is kept soon.
+func (b *Bus) isKept(ctx context.Context, i *jetstream.ConsumerInfo) bool {
+	for range lookEvery {
+		p, err := b.place(ctx, i.Stream, i.Name)
+		if err != nil {
+			return false
+		}
+		if p.from == 0 && p.acked >= i.AckFloor.Stream { // none is enough where nothing was acknowledged
+			return true
+		}
+		if Sleep(ctx, placeEvery) != nil {
+			return false
+		}
+	}
+	return false
 }

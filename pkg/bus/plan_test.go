@@ -3,6 +3,7 @@ package bus_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -74,13 +75,67 @@ func TestAPlanForWhatIsRightIsEmptyAndForNothingIsEverything(t *testing.T) {
 
 // What the code says of the stream behind a bucket is what the client makes of it.
 func TestBucketsThatTheClientMadeAreRight(t *testing.T) {
-	_, b := laid(t, 1)
+	_, b := threeBrokers(t) // with one there is none for places
 	for _, name := range subject.Buckets {
 		if _, err := b.JetStream().KeyValue(t.Context(), name); err != nil {
 			t.Errorf("bucket %s: %v", name, err)
 		}
 	}
-	if got := differs(plan(t, b, meshtest.Layout(1))); got != "" {
+	if got := differs(plan(t, b, threeCopies())); got != "" {
+		t.Errorf("got\n%s\nwant nothing to do", got)
+	}
+}
+
+// The broker cannot change where a consumer is, and one that is made anew begins anew: so its place must be kept before.
+func TestAConsumerOnDiskIsMadeAnewInMemoryOnceItsPlaceIsKept(t *testing.T) {
+	_, b := threeBrokers(t)
+	old := persister(t, b).Config
+	old.MemoryStorage = false
+	if err := b.JetStream().DeleteConsumer(t.Context(), subject.ChatStream(0), subject.Persister); err != nil {
+		t.Fatal(err)
+	}
+	meshtest.Eventually(t, patience, "the consumer is as an older version made it", func() bool {
+		_, err := b.JetStream().CreateOrUpdateConsumer(t.Context(), subject.ChatStream(0), old)
+		return err == nil && persister(t, b) != nil
+	})
+	ensure := func() {
+		meshtest.Eventually(t, patience, "it is done", func() bool { return b.Ensure(t.Context(), threeCopies()) == nil })
+	}
+	last := store(t, b, 20)
+	c, err := b.JetStream().Consumer(t.Context(), subject.ChatStream(0), subject.Persister)
+	if err != nil {
+		t.Fatal(err)
+	}
+	meshtest.Eventually(t, patience, "all is acknowledged", func() bool {
+		batch, err := c.Fetch(20, jetstream.FetchPriorityGroup(subject.PinGroup), jetstream.FetchMaxWait(time.Second))
+		if err != nil {
+			return false
+		}
+		for m := range batch.Messages() {
+			_ = m.Ack()
+		}
+		i := persister(t, b)
+		return i != nil && i.AckFloor.Stream == last
+	})
+	if got := differs(plan(t, b, threeCopies())); !strings.Contains(got, "consumer persister of CHAT_0 later: mem_storage stays false until its worker keeps its place") {
+		t.Errorf("got\n%s\nwant it left", got)
+	}
+	if ensure(); persister(t, b).Config.MemoryStorage {
+		t.Fatal("a consumer was made anew whose place nobody keeps")
+	}
+	w, _ := start(t, b, subject.ChatStream(0), subject.Persister, 10, nil)
+	meshtest.Eventually(t, patience, "its place is kept, though nothing comes", func() bool { return kept(t, b) == fmt.Sprint(last) })
+	if got := differs(plan(t, b, threeCopies())); !strings.Contains(got, "mem_storage: false → true") {
+		t.Errorf("got\n%s\nwant it shown", got)
+	}
+	ensure()
+	meshtest.Eventually(t, patience, "the consumer is in memory", func() bool { i := persister(t, b); return i != nil && i.Config.MemoryStorage })
+	next := store(t, b, 5)
+	meshtest.Eventually(t, patience, "what comes then is handled", func() bool { return w.has(next) })
+	if got := w.handled(); slices.Min(got) <= last {
+		t.Errorf("got %v; want nothing up to %d again", got, last)
+	}
+	if got := differs(plan(t, b, threeCopies())); got != "" {
 		t.Errorf("got\n%s\nwant nothing to do", got)
 	}
 }

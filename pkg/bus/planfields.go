@@ -21,6 +21,8 @@ const (
 	frozen
 	// shrinks is a limit that gets smaller: it depends on what is stored.
 	shrinks
+	// remake is what the broker cannot change of a consumer: it is made anew, where its place is kept.
+	remake
 )
 
 // setting is a setting of a stream or consumer: how it is shown, copied, and what may be done where it differs.
@@ -165,6 +167,12 @@ var consumerFields = []setting[consumer]{
 		always[jetstream.PriorityPolicy](frozen)),
 	of("priority_groups", func(c *consumer) *[]string { return &c.PriorityGroups }, list, always[[]string](frozen)),
 	of("pinned_ttl", func(c *consumer) *time.Duration { return &c.PinnedTTL }, age, always[time.Duration](change)),
+	of("mem_storage", func(c *consumer) *bool { return &c.MemoryStorage }, plain[bool], func(have, _ bool) verdict {
+		if have {
+			return ignore
+		}
+		return remake
+	}),
 }
 
 func moment(t *time.Time) string {

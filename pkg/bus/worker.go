@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -102,6 +103,10 @@ func (b *Bus) work(ctx context.Context, w Worker, kept []Delivery, t *turn) (kee
 	if err != nil {
 		return kept, fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
 	}
+	k, err := b.settle(ctx, w, cons.CachedInfo().Config.MemoryStorage)
+	if err != nil {
+		return kept, err
+	}
 	for _, d := range kept {
 		_ = d.Nak()
 	}
@@ -146,9 +151,22 @@ func (b *Bus) work(ctx context.Context, w Worker, kept []Delivery, t *turn) (kee
 	pin := ""
 	batch := make([]Delivery, 0, w.Batch)
 	yield, watched := t.watch(ctx)
+	var keeping sync.WaitGroup
+	if k != nil {
+		keeping.Go(func() {
+			if err := k.run(ctx); err != nil {
+				select {
+				case failed <- err:
+				default:
+				}
+			}
+		})
+	}
 	defer func() {
 		stop()
 		watched()
+		keeping.Wait()
+		k.last()
 		keep = b.handOver(cc, batch, in, w, pin)
 		if w.OnIdle != nil {
 			w.OnIdle()
@@ -169,14 +187,18 @@ func (b *Bus) work(ctx context.Context, w Worker, kept []Delivery, t *turn) (kee
 			batch = append(batch, d)
 		}
 		batch = w.gather(ctx, batch, in)
-		if now := batch[0].Headers().Get(pinHeader); now != pin {
+		// Behind a new pin there may be what was before it was forgotten: the last one says.
+		if now := batch[len(batch)-1].Headers().Get(pinHeader); now != pin {
 			pin = now
-			if err := b.active(ctx, w, cons, batch[0].Stream); err != nil {
+			if err := b.active(ctx, w, cons, k, batch[0].Stream); err != nil {
 				return nil, err
 			}
 		}
 		if err := b.handle(ctx, w, batch, yield); err != nil {
 			return nil, err
+		}
+		if k != nil {
+			k.acked.Store(true)
 		}
 	}
 }
@@ -214,16 +236,30 @@ func (w *Worker) gather(ctx context.Context, batch []Delivery, in <-chan Deliver
 // pinHeader names, on each delivery, the worker that is pinned.
 const pinHeader = "Nats-Pin-Id"
 
-// active tells the worker what its predecessor may have left undone.
-func (b *Bus) active(ctx context.Context, w Worker, cons jetstream.Consumer, next uint64) error {
-	if w.OnActive == nil {
+// active tells the worker what its predecessor may have left undone. It fails with errMoved where the consumer forgot what came before: a broker
+// that forgets it forgets who was pinned as well.
+func (b *Bus) active(ctx context.Context, w Worker, cons jetstream.Consumer, k *keeper, next uint64) error {
+	if w.OnActive == nil && k == nil {
 		return nil
+	}
+	var p place
+	if k != nil {
+		var err error
+		if p, err = b.place(ctx, w.Stream, w.Consumer); err != nil {
+			return err
+		}
 	}
 	ask, cancel := within(ctx, requestTimeout)
 	defer cancel()
 	info, err := cons.Info(ask)
 	if err != nil {
 		return fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, w.Consumer, w.Stream, err)
+	}
+	if p.from > 0 || info.AckFloor.Stream < p.acked {
+		return errMoved
+	}
+	if w.OnActive == nil {
+		return nil
 	}
 	first, last := info.AckFloor.Stream+1, max(info.Delivered.Stream, next)
 	if info.NumAckPending == 0 {

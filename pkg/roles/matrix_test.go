@@ -72,6 +72,7 @@ var names = map[string]name{
 	"LastSeen":      {subject.KV(subject.LastSeen, "u1"), []string{presence}, nil},
 	"Keys":          {subject.KV(subject.Keys, "k1"), []string{api}, nil},
 	"Preferences":   {subject.KV(subject.Preferences, "u1"), []string{api}, nil},
+	"PlaceKey":      {subject.KV(subject.Places, subject.PlaceKey("fanout", "CHAT_3")), []string{fanout}, nil},
 	"Revoked":       {subject.KV(subject.Revoked, "s1"), []string{api}, nil},
 
 	// Patterns, to listen to; nobody may, but operators and teams to logs.
@@ -89,7 +90,7 @@ var names = map[string]name{
 // of JetStream's API.
 var noSubjects = []string{"HeaderSeq", "HeaderTrace", "HeaderStream", "HeaderReason", "HeaderOrigin", "HeaderServiceError", "Service", "PinGroup", "EdgeLease",
 	"Partition", "ChatOf", "UserOf", "EventOf", "PresentOf", "WorkerOf", "NodeOf", "IsErased", "Endpoints", "Buckets", "Inbox",
-	"DeadLetters", "ChatStream", "CursorStream", "KVStream", "Presence", "Nodes", "Leases", "FanOut", "Persister"}
+	"DeadLetters", "ChatStream", "CursorStream", "KVStream", "Presence", "Nodes", "Leases", "Places", "FanOut", "Persister"}
 
 // TestNoNameIsForgotten: a new name must get its rights above.
 func TestNoNameIsForgotten(t *testing.T) {
@@ -152,6 +153,9 @@ func tries() []try {
 	// Other workers' and services' things of a kind that a role has.
 	pub(subject.Dead("persister", 3), persister)
 	pub(subject.Dead("other", 3))
+	// Operators have the persister work again: never fan-out, which would tell everybody everything once more.
+	pub(subject.KV(subject.Places, subject.PlaceKey("persister", "CHAT_3")), persister, ops)
+	pub(subject.KV(subject.Places, subject.PlaceKey("other", "CHAT_3")))
 	for _, service := range []string{edge, api, fanout, persister, presence} {
 		pub(subject.KV(subject.Nodes, subject.NodeKey(service, "n1")), service)
 	}
@@ -207,6 +211,7 @@ func verbs() []try {
 		subject.CursorStream(0): {edge, api}, subject.CursorStream(15): {edge, api},
 		subject.DeadLetters: {fanout, persister, ops}, "KV_presence": {edge, presence, ops}, "KV_lastseen": {presence},
 		"KV_nodes": {edge, api, fanout, persister, ops}, "KV_leases": {api, persister, presence}, "KV_preferences": {edge, api, presence}, "KV_keys": {edge, api}, "KV_revoked": {edge, api},
+		"KV_places": {edge, api, fanout, persister, ops},
 	}
 	watches := map[string][]string{"KV_presence": {presence, ops}, "KV_nodes": {edge, api, fanout, persister, ops}, "KV_keys": {edge, api}, "KV_revoked": {edge, api}}
 	for _, s := range streams {
@@ -250,15 +255,20 @@ func verbs() []try {
 			pub("CONSUMER.INFO."+s+"."+c, append(append([]string{ops}, own...), map[bool][]string{true: {edge, api}}[c == "persister"]...)...)
 			next := slices.Clone(own)
 			pub("CONSUMER.MSG.NEXT."+s+"."+c, append(next, letters...)...)
+			isWorker := c == "fanout" || c == "persister"
 			unpin := slices.DeleteFunc(slices.Clone(own), func(r string) bool { return strings.HasPrefix(r, "team-") })
-			if c == "fanout" || c == "persister" {
+			if isWorker {
 				unpin = append(unpin, ops)
 			}
 			pub("CONSUMER.UNPIN."+s+"."+c, unpin...)
 			pub("CONSUMER.DURABLE.CREATE." + s + "." + c)
 			pub("CONSUMER.PAUSE." + s + "." + c)
-			// What is set back works again: never fan-out, which would tell everybody everything once more.
-			pub("CONSUMER.RESET."+s+"."+c, map[bool][]string{true: {ops}}[c == "persister" || strings.HasPrefix(c, "team-")]...)
+			// Workers set their own to the place that they keep.
+			reset := slices.DeleteFunc(slices.Clone(own), func(r string) bool { return strings.HasPrefix(r, "team-") })
+			if c == "persister" || strings.HasPrefix(c, "team-") {
+				reset = append(reset, ops)
+			}
+			pub("CONSUMER.RESET."+s+"."+c, reset...)
 			pub("CONSUMER.LEADER.STEPDOWN."+s+"."+c, ops)
 			create := slices.Clone(letters)
 			if isLog {
@@ -267,7 +277,7 @@ func verbs() []try {
 			pub("CONSUMER.CREATE."+s+"."+c, create...)
 			pub("CONSUMER.CREATE."+s+"."+c+".chat.0.*.log", create...)
 			remove := append(slices.Clone(letters), watches[s]...)
-			if strings.HasPrefix(c, "team-") && !slices.Contains(remove, ops) {
+			if (isWorker || strings.HasPrefix(c, "team-")) && !slices.Contains(remove, ops) {
 				remove = append(remove, ops)
 			}
 			pub("CONSUMER.DELETE."+s+"."+c, remove...)
@@ -285,7 +295,7 @@ func verbs() []try {
 		}
 		if strings.HasPrefix(s, "KV_") {
 			b := strings.TrimPrefix(s, "KV_")
-			looks := slices.Contains([]string{subject.Nodes, subject.Presence, subject.LastSeen, subject.Leases}, b)
+			looks := slices.Contains([]string{subject.Nodes, subject.Presence, subject.LastSeen, subject.Leases, subject.Places}, b)
 			pub("DIRECT.GET."+s+".$KV."+b+".k", map[bool][]string{true: {ops}}[looks]...)
 			pub("CONSUMER.CREATE."+s+".x.$KV."+b+".>", watches[s]...)
 			pub("CONSUMER.CREATE."+s+".x.$KV."+b+".k", watches[s]...)

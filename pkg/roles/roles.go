@@ -158,7 +158,7 @@ func listed() []string {
 // appends is what pkg/chatlog needs of the broker to append to chats and move cursors, and to see how far the store is.
 func (m Mesh) appends() []string {
 	return slices.Concat([]string{"chat.*.*.log", "chat.*.*.state", "cursor.*.*.*", "cursor.*.*.*.delivered"}, info(m.logs()...), info(m.cursors()...),
-		get(m.logs()...), get(m.cursors()...), []string{api + "CONSUMER.INFO.*." + subject.Persister})
+		get(m.logs()...), get(m.cursors()...), []string{api + "CONSUMER.INFO.*." + subject.Persister}, read(subject.Places))
 }
 
 // older is what pkg/chatlog asks the api for.
@@ -199,9 +199,14 @@ func (m Mesh) persister() Role {
 	return role(Persister, slices.Concat(m.works(Persister), read(subject.Leases), get(m.logs()...), each(api+"STREAM.MSG.DELETE.", m.logs())), append(listed(), subject.PersisterRetryEndpoint))
 }
 
-// works is what a worker on the logs needs, whose consumers have its name.
+// places are the keys of a worker's places.
+func places(worker string) []string {
+	return []string{subject.KV(subject.Places, subject.PlaceKey(worker, "*"))}
+}
+
+// works is what a worker on the logs needs, whose consumers have its name, and which it sets to the places that it keeps.
 func (m Mesh) works(worker string) []string {
-	return slices.Concat(consume(worker), []string{api + "CONSUMER.UNPIN.*." + worker}, info(m.logs()...), info(m.cursors()...),
+	return slices.Concat(consume(worker), []string{api + "CONSUMER.UNPIN.*." + worker, api + "CONSUMER.RESET.*." + worker}, read(subject.Places), places(worker), info(m.logs()...), info(m.cursors()...),
 		[]string{subject.DeadOf(worker)}, info(subject.DeadLetters), get(subject.DeadLetters),
 		[]string{api + "STREAM.MSG.DELETE." + subject.DeadLetters}, node(worker), watch(subject.Nodes), answer(Ops))
 }
@@ -214,7 +219,7 @@ func (m Mesh) presence() Role {
 }
 
 // ops makes and changes the layout, copies and restores it, looks at chats and their logs, and sets workers back, but deletes nothing of it
-// and writes to no chat: a stream is restored only where there is none.
+// except workers' consumers, whose places are kept, and writes to no chat: a stream is restored only where there is none.
 func (m Mesh) ops() Role {
 	logs := append(m.logs(), m.cursors()...)
 	buckets := make([]string, 0, len(subject.Buckets))
@@ -229,8 +234,8 @@ func (m Mesh) ops() Role {
 		each(api+"STREAM.CREATE.", all), each(api+"STREAM.UPDATE.", all), suffixed(each(api+"CONSUMER.CREATE.", logs), ".>"),
 		get(letters), []string{api + "STREAM.MSG.DELETE." + letters,
 			api + "CONSUMER.CREATE." + letters + ".>", api + "CONSUMER.DELETE." + letters + ".*", api + "CONSUMER.MSG.NEXT." + letters + ".*"},
-		flow(letters), watch(subject.Nodes, subject.Presence), m.dismisses(), get(m.logs()...),
-		keys(subject.Nodes, subject.Presence, subject.LastSeen, subject.Leases),
+		flow(letters), watch(subject.Nodes, subject.Presence), m.dismisses(), get(m.logs()...), read(subject.Places), places(Persister),
+		keys(subject.Nodes, subject.Presence, subject.LastSeen, subject.Leases, subject.Places), each(api+"CONSUMER.DELETE.*.", []string{FanOut, Persister}),
 		[]string{api + "CONSUMER.RESET.*." + Persister, api + "CONSUMER.UNPIN.*." + FanOut, api + "CONSUMER.UNPIN.*." + Persister},
 		backups(all)),
 		append(live(), "$JS.EVENT.ADVISORY.>"))

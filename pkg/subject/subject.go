@@ -44,10 +44,12 @@ const (
 	Revoked = "revoked"
 	// Preferences has, for each person who has said so, what others may learn of them.
 	Preferences = "preferences"
+	// Places has, where there are several brokers, how far each worker is in each stream.
+	Places = "places"
 )
 
 // Buckets lists every bucket.
-var Buckets = []string{Presence, LastSeen, Nodes, Leases, Keys, Revoked, Preferences}
+var Buckets = []string{Presence, LastSeen, Nodes, Leases, Keys, Revoked, Preferences, Places}
 
 // Keys of Leases.
 const (
@@ -265,6 +267,9 @@ func NodeOf(key string) (service, node string, ok bool) {
 	service, node, ok = strings.Cut(key, ".")
 	return service, node, ok && service != "" && node != "" && !strings.Contains(node, ".")
 }
+
+// PlaceKey is the key of a worker's place in a stream, in Places.
+func PlaceKey(worker, stream string) string { return worker + "." + stream }
 
 // KV is the subject behind a key of a bucket.
 func KV(bucket, key string) string { return "$KV." + bucket + "." + key }

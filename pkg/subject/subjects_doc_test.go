@@ -27,7 +27,7 @@ func patterns() map[string]string {
 		"HeaderSeq": subject.HeaderSeq, "HeaderStream": subject.HeaderStream, "HeaderReason": subject.HeaderReason,
 		"HeaderOrigin": subject.HeaderOrigin, "HeaderServiceError": subject.HeaderServiceError, "HeaderTrace": subject.HeaderTrace,
 		"Presence": subject.Presence, "LastSeen": subject.LastSeen, "Nodes": subject.Nodes, "Leases": subject.Leases, "Keys": subject.Keys,
-		"Revoked": subject.Revoked, "Preferences": subject.Preferences, "PresenceOwn": subject.PresenceOwn(user), "DeadLetters": subject.DeadLetters, "FanOut": subject.FanOut,
+		"Revoked": subject.Revoked, "Preferences": subject.Preferences, "Places": subject.Places, "PlaceKey": subject.PlaceKey("<worker>", "<stream>"), "PresenceOwn": subject.PresenceOwn(user), "DeadLetters": subject.DeadLetters, "FanOut": subject.FanOut,
 		"Persister": subject.Persister, "PinGroup": subject.PinGroup, "Service": subject.Service,
 		"SendEndpoint": subject.SendEndpoint, "ChangeEndpoint": subject.ChangeEndpoint, "HistoryEndpoint": subject.HistoryEndpoint,
 		"StateEndpoint": subject.StateEndpoint, "FindEndpoint": subject.FindEndpoint, "SentEndpoint": subject.SentEndpoint,
