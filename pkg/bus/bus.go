@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -69,9 +70,39 @@ type Bus struct {
 	tracer *trace.Tracer
 
 	refusals refusals
+	askers   askers
 	leaders  leaders
 	lasts    lasts
 	answers  answers
+}
+
+// askers are the goroutines that ask the broker for several at once. They end with the bus.
+type askers struct {
+	mu      sync.Mutex // guards closed
+	closed  bool
+	running sync.WaitGroup
+}
+
+// errClosed is what who asks is told once the bus is closed.
+var errClosed = fmt.Errorf("%w: %w", ErrDown, nats.ErrConnectionClosed)
+
+// begin runs ask beside its caller. It is false where the bus is closed: then nobody asks.
+func (a *askers) begin(ask func()) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return false
+	}
+	a.running.Go(ask)
+	return true
+}
+
+// close lets nobody begin any more, and waits for those who run.
+func (a *askers) close() {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.running.Wait()
 }
 
 // requestTimeout bounds one request to the broker.
@@ -191,8 +222,7 @@ func (b *Bus) JetStream() jetstream.JetStream { return b.js }
 // Close ends the connection at once. Drain what matters before.
 func (b *Bus) Close() {
 	b.nc.Close()
-	b.leaders.running.Wait()
-	b.lasts.running.Wait()
+	b.askers.close()
 }
 
 // Check fails with ErrDown while the broker cannot be reached.

@@ -38,7 +38,6 @@ const leaderTimeout = time.Second
 type leaders struct {
 	mu      sync.Mutex // guards streams
 	streams map[string]*leader
-	running sync.WaitGroup
 }
 
 type leader struct {
@@ -96,8 +95,10 @@ func (b *Bus) End(ctx context.Context, stream string) (uint64, error) {
 	}
 	q := l.next
 	if !l.asking {
-		l.asking = true
-		b.leaders.running.Go(func() { b.askLeader(stream, l) })
+		if l.asking = b.askers.begin(func() { b.askLeader(stream, l) }); !l.asking {
+			l.next, q.err = nil, errClosed
+			close(q.done)
+		}
 	}
 	l.mu.Unlock()
 	select {

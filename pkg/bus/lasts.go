@@ -14,7 +14,6 @@ const lastsAtOnce = 512
 type lasts struct {
 	mu      sync.Mutex // guards streams
 	streams map[string]*lastsOf
-	running sync.WaitGroup
 }
 
 type lastsOf struct {
@@ -66,8 +65,10 @@ func (l *lasts) ask(b *Bus, stream, subj string) *lastsRequest {
 	q := s.next[n-1]
 	q.subjects[subj] = nil
 	if !s.asking {
-		s.asking = true
-		l.running.Go(func() { s.run(b, stream) })
+		if s.asking = b.askers.begin(func() { s.run(b, stream) }); !s.asking {
+			s.next, q.err = nil, errClosed
+			close(q.done)
+		}
 	}
 	return q
 }

@@ -1,11 +1,16 @@
 package bus_test
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"github.com/chatmesh/chatmesh/pkg/bus"
 	"github.com/chatmesh/chatmesh/pkg/meshtest"
 	"github.com/chatmesh/chatmesh/pkg/subject"
 )
@@ -83,5 +88,32 @@ func TestAReadTakesNoMoreRoomThanItsAnswersNeed(t *testing.T) {
 		if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 100<<10 { // the broker's part as well
 			t.Errorf("%s: %d bytes are allocated for a read; want at most 100 KiB", name, each)
 		}
+	}
+}
+
+// A bus may be closed while its workers ask: goroutines that begin then would outlive it.
+func TestWhoAsksWhileTheBusIsClosedIsAnswered(t *testing.T) {
+	t.Parallel()
+	broker := meshtest.NewBroker(t)
+	meshtest.Ensure(t, broker.Bus(t), meshtest.Layout(1))
+	for range 20 {
+		b := broker.Bus(t)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for n := 0; ; n++ {
+					_, err := b.Last(t.Context(), subject.KVStream(subject.Preferences), fmt.Sprintf("k%d", i))
+					if err == nil {
+						_, err = b.End(t.Context(), fmt.Sprintf("s%d.%d", i, n)) // of a stream that is not there
+					}
+					if errors.Is(err, nats.ErrConnectionClosed) {
+						return
+					}
+				}
+			})
+		}
+		_ = bus.Sleep(t.Context(), time.Millisecond)
+		b.Close()
+		wg.Wait()
 	}
 }

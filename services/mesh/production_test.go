@@ -341,7 +341,11 @@ func look(t *testing.T, ops *bus.Bus, id chat.ID) {
 	})
 	// A broker may have been restarted a moment ago, and what was on its way then is asked for again.
 	meshtest.Eventually(t, patience, "the chats are listed", func() bool {
-		return ops.Call(t.Context(), subject.ChatsEndpoint, struct{}{}, nil) == nil
+		err := ops.Call(t.Context(), subject.ChatsEndpoint, struct{}{}, nil)
+		if err != nil {
+			t.Logf("the chats are not listed yet: %v", err)
+		}
+		return err == nil
 	})
 	meshtest.Eventually(t, patience, "a drain is taken back", func() bool {
 		return ops.Call(t.Context(), subject.DrainEndpoint("e1"), map[string]any{"action": "undo"}, nil) == nil
