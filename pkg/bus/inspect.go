@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,32 +42,69 @@ func (b *Bus) Partitions(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// subjectsTimeout bounds how long the broker may take to list the subjects of a stream, which it does 100,000 at a time.
-const subjectsTimeout = time.Minute
+// The broker lists the subjects of a stream 100,000 at a time. subjectsTimeout bounds all of it, pageTimeout one page: where a broker ends that was
+// asked, nobody answers.
+const (
+	subjectsTimeout = time.Minute
+	pageTimeout     = 15 * time.Second
+)
 
 // Chats returns the ids of all chats that have an event in the log of a partition, ascending. It costs the broker a walk over all
 // of them.
 func (b *Bus) Chats(ctx context.Context, partition int) ([]chat.ID, error) {
-	ctx, cancel := context.WithTimeout(ctx, subjectsTimeout)
+	ctx, cancel := within(ctx, subjectsTimeout)
 	defer cancel()
 	name := subject.ChatStream(partition)
-	s, err := b.js.Stream(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: stream %s: %w", ErrDown, name, err)
-	}
-	// Info asks for one page after the other.
-	i, err := s.Info(ctx, jetstream.WithSubjectFilter(subject.Logs(partition)))
-	if err != nil {
-		return nil, fmt.Errorf("%w: subjects of %s: %w", ErrDown, name, err)
-	}
-	ids := make([]chat.ID, 0, len(i.State.Subjects))
-	for subj := range i.State.Subjects {
-		if id, err := chat.ParseID(string(subject.ChatOf(subj))); err == nil { // otherwise somebody published it by hand
-			ids = append(ids, id)
+	var ids []chat.ID
+	for offset, total := 0, 1; offset < total; {
+		page, err := b.subjects(ctx, name, subject.Logs(partition), offset)
+		if err != nil {
+			return nil, fmt.Errorf("%w: subjects of %s: %w", ErrDown, name, err)
 		}
+		for subj := range page.State.Subjects {
+			if id, err := chat.ParseID(string(subject.ChatOf(subj))); err == nil { // otherwise somebody published it by hand
+				ids = append(ids, id)
+			}
+		}
+		if len(page.State.Subjects) == 0 {
+			break
+		}
+		offset, total = offset+len(page.State.Subjects), page.Total
 	}
 	slices.Sort(ids)
-	return ids, nil
+	return slices.Compact(ids), nil // a chat may be made between two pages
+}
+
+// subjectsPage is what is used of the broker's answer.
+type subjectsPage struct {
+	Error *jetstream.APIError `json:"error"`
+	Total int                 `json:"total"`
+	State struct {
+		Subjects map[string]uint64 `json:"subjects"`
+	} `json:"state"`
+}
+
+// subjects asks for the subjects of a stream that match a filter, from an offset on, again as long as nobody answers.
+func (b *Bus) subjects(ctx context.Context, stream, filter string, offset int) (*subjectsPage, error) {
+	body, err := json.Marshal(map[string]any{"subjects_filter": filter, "offset": offset})
+	if err != nil {
+		return nil, err
+	}
+	for n := 0; ; n++ {
+		once, stop := within(ctx, pageTimeout)
+		m, err := b.nc.RequestWithContext(once, "$JS.API.STREAM.INFO."+stream, body)
+		stop()
+		if err == nil {
+			p := new(subjectsPage)
+			if err = json.Unmarshal(m.Data, p); err == nil && p.Error != nil {
+				err = p.Error
+			}
+			return p, err
+		}
+		if b.Check(ctx) != nil || Sleep(ctx, Backoff(n)) != nil {
+			return nil, err
+		}
+	}
 }
 
 // First returns sequence and time of the oldest message that a stream holds: what is older has aged out of it. The time of an

@@ -43,6 +43,26 @@ func TestTheChatsOfALogAreListed(t *testing.T) {
 	}
 }
 
+// The broker lists at most 100,000 subjects at once.
+func TestMoreChatsAreListedThanTheBrokerTellsAtOnce(t *testing.T) {
+	_, b := broker(t)
+	if _, err := b.JetStream().CreateStream(t.Context(), jetstream.StreamConfig{Name: subject.ChatStream(0), Subjects: []string{subject.AllOf(0)},
+		Storage: jetstream.MemoryStorage}); err != nil {
+		t.Fatal(err)
+	}
+	const many = 100_123
+	for i := range many {
+		if err := b.Conn().Publish(subject.Log(0, chat.ID(fmt.Sprintf("c%06d", i))), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	meshtest.Eventually(t, patience, "the stream has all", func() bool { return lastSeq(t, b, subject.ChatStream(0)) == many })
+	got, err := b.Chats(t.Context(), 0)
+	if err != nil || len(got) != many || got[0] != "c000000" || got[many-1] != "c100122" {
+		t.Errorf("got %d chats, %v; want %d, each once", len(got), err, many)
+	}
+}
+
 func TestTheFirstMessageOfAStreamMovesAsItAges(t *testing.T) {
 	_, b := laid(t, 1)
 	name := subject.ChatStream(0)
