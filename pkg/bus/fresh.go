@@ -175,23 +175,29 @@ type get struct {
 	Since   *time.Time `json:"start_time,omitempty"`
 }
 
+// requestAgain asks until somebody answers, each time for as long as once, unless the broker is away: an election, or a broker that ended, leaves
+// a request without an answer. pause is the wait after the request of that number, from 0.
+func (b *Bus) requestAgain(ctx context.Context, once time.Duration, pause func(n int) time.Duration, subj string, body []byte) (*nats.Msg, error) {
+	for n := 0; ; n++ {
+		each, stop := context.WithTimeout(ctx, once)
+		m, err := b.nc.RequestWithContext(each, subj, body)
+		stop()
+		if err == nil || b.Check(ctx) != nil || Sleep(ctx, pause(n)) != nil {
+			return m, err
+		}
+	}
+}
+
 // fromLeader asks the leader of a stream for a message; nil is none.
 func (b *Bus) fromLeader(ctx context.Context, stream string, q get) (*Msg, error) {
 	body, err := json.Marshal(q)
 	if err != nil {
 		return nil, err
 	}
-	var m *nats.Msg
-	for {
-		once, stop := context.WithTimeout(ctx, leaderTimeout)
-		m, err = b.nc.RequestWithContext(once, "$JS.API.STREAM.MSG.GET."+stream, body)
-		stop()
-		if err == nil {
-			break
-		}
-		if b.Check(ctx) != nil || Sleep(ctx, lagPause) != nil {
-			return nil, fmt.Errorf("%w: leader of %s: %w", ErrDown, stream, err)
-		}
+	lag := func(int) time.Duration { return lagPause }
+	m, err := b.requestAgain(ctx, leaderTimeout, lag, "$JS.API.STREAM.MSG.GET."+stream, body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: leader of %s: %w", ErrDown, stream, err)
 	}
 	var answer struct {
 		Error   *jetstream.APIError `json:"error"`

@@ -90,21 +90,15 @@ func (b *Bus) subjects(ctx context.Context, stream, filter string, offset int) (
 	if err != nil {
 		return nil, err
 	}
-	for n := 0; ; n++ {
-		once, stop := within(ctx, pageTimeout)
-		m, err := b.nc.RequestWithContext(once, "$JS.API.STREAM.INFO."+stream, body)
-		stop()
-		if err == nil {
-			p := new(subjectsPage)
-			if err = json.Unmarshal(m.Data, p); err == nil && p.Error != nil {
-				err = p.Error
-			}
-			return p, err
-		}
-		if b.Check(ctx) != nil || Sleep(ctx, Backoff(n)) != nil {
-			return nil, err
-		}
+	m, err := b.requestAgain(ctx, pageTimeout, Backoff, "$JS.API.STREAM.INFO."+stream, body)
+	if err != nil {
+		return nil, err
 	}
+	p := new(subjectsPage)
+	if err = json.Unmarshal(m.Data, p); err == nil && p.Error != nil {
+		err = p.Error
+	}
+	return p, err
 }
 
 // First returns sequence and time of the oldest message that a stream holds: what is older has aged out of it. The time of an

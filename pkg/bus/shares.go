@@ -265,13 +265,11 @@ func (t *turn) await(ctx context.Context, b *Bus, w Worker) error {
 
 // pulled tells whether some worker asks for what the consumer has.
 func (b *Bus) pulled(ctx context.Context, w Worker) (bool, error) {
-	ctx, cancel := within(ctx, requestTimeout)
-	defer cancel()
-	c, err := b.js.Consumer(ctx, w.Stream, w.Consumer)
+	i, err := b.consumer(ctx, w.Stream, w.Consumer)
 	if err != nil {
 		return false, err
 	}
-	return c.CachedInfo().NumWaiting > 0, nil
+	return i.NumWaiting > 0, nil
 }
 
 // watch returns a channel that is closed when this worker is to make room for another node that lives. It ends with ctx; wait returns

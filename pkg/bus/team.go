@@ -79,15 +79,14 @@ func (b *Bus) PlanTeam(ctx context.Context, role string, start *Start) (Plan, er
 		}
 		want := teamConsumer(role, partition, begin)
 		if start == nil {
-			c, err := b.js.Consumer(ctx, stream, role)
+			have, err := b.consumer(ctx, stream, role)
 			switch {
 			case errors.Is(err, jetstream.ErrConsumerNotFound):
 				return nil, fmt.Errorf("%w: consumer %s of %s, and it is not said where it is to begin", ErrNotFound, role, stream)
 			case err != nil:
-				return nil, fmt.Errorf("%w: consumer %s of %s: %w", ErrDown, role, stream, err)
+				return nil, err
 			}
-			have := c.CachedInfo().Config
-			want.DeliverPolicy, want.OptStartSeq, want.OptStartTime = have.DeliverPolicy, have.OptStartSeq, have.OptStartTime
+			want.DeliverPolicy, want.OptStartSeq, want.OptStartTime = have.Config.DeliverPolicy, have.Config.OptStartSeq, have.Config.OptStartTime
 		}
 		if err := b.planConsumer(ctx, &p, stream, true, want); err != nil {
 			return nil, err
